@@ -111,8 +111,16 @@ public sealed partial class DiskArtifactStore : IArtifactStore
     /// <inheritdoc/>
     public Task<long> ResumeOffsetAsync(Digest blob, CancellationToken cancellationToken)
     {
-        var partial = new FileInfo(_layout.Partial(Named(blob)));
-        return Task.FromResult(partial.Exists ? partial.Length : 0);
+        try
+        {
+            // Opened as a writer opens it, so that what another writer is at counts for nothing.
+            using var partial = new FileStream(_layout.Partial(Named(blob)), FileMode.Open, FileAccess.ReadWrite, FileShare.None, 0);
+            return Task.FromResult(partial.Length);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return Task.FromResult(0L);
+        }
     }
 
     /// <inheritdoc/>
