@@ -207,7 +207,11 @@ public sealed partial class DiskArtifactStore : IArtifactStore
         {
             var blob = _layout.Blob(Named(digest));
             var existed = File.Exists(blob);
-            File.Delete(blob);
+            if (existed)
+            {
+                File.Delete(blob);
+            }
+
             DeleteTreeMark(digest);
             return Task.FromResult(existed);
         });
@@ -238,7 +242,7 @@ public sealed partial class DiskArtifactStore : IArtifactStore
     {
         try
         {
-            return new FileStream(_layout.Blob(Named(blob)), FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, 0, FileOptions.SequentialScan);
+            return DurableFiles.OpenRegular(_layout.Blob(Named(blob)));
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {

@@ -134,6 +134,7 @@ internal sealed class DiskBlobWriter : IBlobWriter
             File.Move(_path, target, overwrite: true);
         }
 
+        _stream.Dispose();
         DurableFiles.SyncDirectory(folder);
         _state = State.Committed;
     }

@@ -6,6 +6,7 @@ namespace EdgeFarm.Artifacts.Disk;
 /// <summary>The few file system operations that the BCL lacks, and what goes with them.</summary>
 internal static partial class DurableFiles
 {
+    private const int NoSuchFile = 2;
     private const int OpenNonBlockLinux = 0x800;
     private const int OpenCloseOnExecLinux = 0x80000;
     private const int OpenNonBlockMac = 0x4;
@@ -40,6 +41,7 @@ internal static partial class DurableFiles
 
     /// <summary>
     /// Opens a regular file for reading. A named pipe or a device fails with an <see cref="IOException"/> instead of blocking for ever.
+    /// On Unix it takes no lock, unlike the BCL: a content can be read while the writer that has just named it still holds its own.
     /// </summary>
     public static FileStream OpenRegular(string path)
     {
@@ -51,7 +53,9 @@ internal static partial class DurableFiles
         var fd = Open(path, OperatingSystem.IsMacOS() ? OpenNonBlockMac | OpenCloseOnExecMac : OpenNonBlockLinux | OpenCloseOnExecLinux);
         if (fd < 0)
         {
-            throw new IOException($"cannot open '{path}': {Marshal.GetLastPInvokeErrorMessage()}", Marshal.GetLastPInvokeError());
+            throw Marshal.GetLastPInvokeError() == NoSuchFile
+                ? new FileNotFoundException($"there is no file '{path}'", path)
+                : new IOException($"cannot open '{path}': {Marshal.GetLastPInvokeErrorMessage()}", Marshal.GetLastPInvokeError());
         }
 
         var stream = new FileStream(new SafeFileHandle(fd, ownsHandle: true), FileAccess.Read, 0);

@@ -103,16 +103,16 @@ public static class ArtifactTransfer
             var offset = need.Offset;
             do
             {
+                var piece = buffer.AsMemory(0, (int)Math.Min(buffer.Length, size - offset));
                 var read = await StoreFailures.CatchAsync(
-                    $"read {need.Blob}",
-                    () => stream.ReadAtLeastAsync(buffer.AsMemory(0, (int)Math.Min(buffer.Length, size - offset)), buffer.Length, false, cancellationToken).AsTask());
+                    $"read {need.Blob}", () => stream.ReadAtLeastAsync(piece, piece.Length, throwOnEndOfStream: false, cancellationToken).AsTask());
                 if (!read.IsOk || (read.Value == 0 && offset < size))
                 {
                     yield return read.Failure ?? new Failure(FailureType.Internal, $"{need.Blob} ended at offset {offset} of {size} while it was read");
                     yield break;
                 }
 
-                yield return new ArtifactChunk(need.Blob, size, offset, buffer.AsMemory(0, read.Value));
+                yield return new ArtifactChunk(need.Blob, size, offset, piece[..read.Value]);
                 offset += read.Value;
             }
             while (offset < size);

@@ -61,7 +61,7 @@ public sealed class TreeManifest
     public static Outcome<TreeManifest> Create(IEnumerable<TreeEntry> entries)
     {
         var sorted = new List<(byte[] Key, TreeEntry Entry)>();
-        var names = new Dictionary<string, (string Name, bool Directory)>(StringComparer.OrdinalIgnoreCase);
+        var names = new Dictionary<string, (string Name, bool IsDirectory, string Of)>(StringComparer.OrdinalIgnoreCase);
         var sizes = new Dictionary<Digest, long>();
         long total = 0;
         foreach (var entry in entries)
@@ -175,19 +175,18 @@ public sealed class TreeManifest
         return Strict.GetBytes(text.ToString());
     }
 
-    private static Failure? Collision(Dictionary<string, (string Name, bool Directory)> names, string path)
+    private static Failure? Collision(Dictionary<string, (string Name, bool IsDirectory, string Of)> names, string path)
     {
-        foreach (var parent in TreePath.Parents(path))
+        foreach (var (name, isDirectory) in TreePath.Parents(path).Select(p => (p, true)).Append((path, false)))
         {
-            if (!names.TryAdd(parent, (parent, true)) && names[parent] != (parent, true))
+            if (!names.TryAdd(name, (name, isDirectory, path)) && !(isDirectory && names[name].IsDirectory && names[name].Name == name))
             {
-                return Failure.InvalidInput($"the tree has both '{names[parent].Name}' and '{path}', which cannot stand side by side on every system");
+                return Failure.InvalidInput(
+                    $"the tree has both '{names[name].Of}' and '{path}', which cannot stand side by side on every system; rename one");
             }
         }
 
-        return names.TryAdd(path, (path, false))
-            ? null
-            : Failure.InvalidInput($"the tree has both '{names[path].Name}' and '{path}', which cannot stand side by side on every system");
+        return null;
     }
 
     private static string Printable(string path) =>
