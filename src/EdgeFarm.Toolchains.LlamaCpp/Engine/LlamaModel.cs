@@ -37,6 +37,8 @@ internal sealed unsafe class LlamaModel : IDisposable
 
     public int Bos => _library.Api.VocabBos(Vocab);
 
+    public bool HasEncoder => _library.Api.ModelHasEncoder(_handle) != 0;
+
     public long Parameters => (long)_library.Api.ModelNParams(_handle);
 
     /// <summary>Bytes of all tensors.</summary>
