@@ -2,7 +2,6 @@ using EdgeFarm.Actors;
 using EdgeFarm.Core.Jobs;
 using Grpc.Core;
 using Grpc.Core.Interceptors;
-using Microsoft.Extensions.Logging;
 
 namespace EdgeFarm.Server.Services;
 

@@ -1,12 +1,13 @@
 using EdgeFarm.Actors;
 using EdgeFarm.Artifacts;
 using EdgeFarm.Contracts.V1;
-using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.Core.Sweeps;
 using EdgeFarm.Server.Services.Mapping;
 using Google.Protobuf;
 using Grpc.Core;
+using FailureType = EdgeFarm.Core.Jobs.FailureType;
+using JobStatus = EdgeFarm.Core.Sweeps.JobStatus;
 using SweepStatus = EdgeFarm.Core.Sweeps.SweepStatus;
 using Wire = EdgeFarm.Contracts.V1;
 

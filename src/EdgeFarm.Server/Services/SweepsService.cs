@@ -1,6 +1,5 @@
 using EdgeFarm.Actors;
 using EdgeFarm.Contracts.V1;
-using EdgeFarm.Core.Jobs;
 using EdgeFarm.Server.Services.Mapping;
 using EdgeFarm.Server.Submissions;
 using Grpc.Core;

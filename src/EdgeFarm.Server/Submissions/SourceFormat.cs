@@ -1,5 +1,4 @@
 using System.Text;
-using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Toolchains;
 
 namespace EdgeFarm.Server.Submissions;
