@@ -47,6 +47,11 @@ internal sealed class ModelForms(ToolchainDescriptor toolchain, ModelSpec model,
             }
 
             var added = AddOne(fitting, path, errors);
+            if (!added.Name.Equals(form.Name, StringComparison.OrdinalIgnoreCase))
+            {
+                leftOut.Add(new LeftOut($"model {model.Id} x {recipe.Toolchain} {form.Name}", $"it is made as {added.Name} is, and measured as that"));
+            }
+
             foreach (var target in targets.Where(t => recipe.On.IsEmpty || recipe.On.Contains(t.Id)))
             {
                 if (!added.Targets.Contains(target))
@@ -78,6 +83,11 @@ internal sealed class ModelForms(ToolchainDescriptor toolchain, ModelSpec model,
     {
         if (Forms.Find(f => f.Name.Equals(form.Name, StringComparison.OrdinalIgnoreCase)) is not { } known)
         {
+            if (Forms.Find(f => f.Steps.SequenceEqual(form.Steps, StepComparer.Instance)) is { } equal)
+            {
+                return equal;
+            }
+
             known = new ModelForm(form, form.Steps.IsEmpty ? format : Toolchain.FindPass(form.Steps[^1].Type)!.OutputFormat);
             Forms.Add(known);
         }
