@@ -19,6 +19,7 @@ internal static class FarmSchema
           components text not null, outcome blob not null, job text not null, created_at bigint not null)
         """,
         "create index if not exists farm_results_operation on farm_results (operation, engine)",
+        "create table if not exists farm_counters (name text primary key, value bigint not null)",
         "create table if not exists farm_offsets (name text primary key, position bigint not null)",
         """
         create table if not exists farm_sweeps (
