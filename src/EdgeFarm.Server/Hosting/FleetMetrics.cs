@@ -1,7 +1,6 @@
 using System.Diagnostics.Metrics;
 using EdgeFarm.Actors;
 using EdgeFarm.Core.Fleet;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeFarm.Server.Hosting;

@@ -3,7 +3,9 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.RegularExpressions;
+using EdgeFarm.Actors;
 using EdgeFarm.Core.Artifacts;
+using EdgeFarm.Core.Fleet;
 using EdgeFarm.Core.Planning;
 using EdgeFarm.Core.Sweeps;
 using EdgeFarm.Server.Services;
@@ -13,7 +15,7 @@ using Wire = EdgeFarm.Contracts.V1;
 namespace EdgeFarm.Server.Submissions;
 
 /// <summary>Makes a submission out of a request: reads the file, resolves its sources, plans. Whatever is wrong is an RpcException.</summary>
-internal sealed partial class SweepIntake(ToolchainCatalog catalog, SourceResolver sources)
+internal sealed partial class SweepIntake(ToolchainCatalog catalog, SourceResolver sources, IFarm farm)
 {
     private const int MaxRequestId = 128;
     private const int MaxSources = 1000;
@@ -47,13 +49,28 @@ internal sealed partial class SweepIntake(ToolchainCatalog catalog, SourceResolv
 
         var content = ContentDigest(request, resolved.Artifacts);
         var id = request.Id.Length > 0 ? request.Id : MakeId(spec.Name, request.RequestId);
-        var planned = Planner.Plan(id, spec, resolved.Artifacts, catalog);
-        if (!planned.Errors.IsEmpty)
+        var devices = await CountDevicesAsync(spec, cancellationToken);
+        var errors = Planner.TryPlan(id, spec, resolved.Artifacts, catalog, out var plan, deviceCounts: devices);
+        return errors.IsEmpty
+            ? new SweepSubmission(id, request.RequestId, content, "", request.Yaml, spec, resolved.Artifacts, plan!, request.Fresh)
+            : throw RpcErrors.InvalidFile([.. errors.Select(e => file.ErrorAt(e.Path, e.Message))]);
+    }
+
+    /// <summary>How many devices "each" means now: the distinct ones of linked workers that meet the target's conditions.</summary>
+    private async Task<ImmutableDictionary<string, int>> CountDevicesAsync(SweepSpec spec, CancellationToken cancellationToken)
+    {
+        var each = spec.Targets.Where(t => t.Devices == 0).ToArray();
+        if (each.Length == 0)
         {
-            throw RpcErrors.InvalidFile([.. planned.Errors.Select(e => file.ErrorAt(e.Path, e.Message))]);
+            return ImmutableDictionary<string, int>.Empty;
         }
 
-        return new SweepSubmission(id, request.RequestId, content, "", request.Yaml, spec, resolved.Artifacts, planned.Plan!, request.Fresh);
+        var fleet = await farm.FleetAsync(cancellationToken);
+        return each.ToImmutableDictionary(t => t.Id, t => Math.Max(1, fleet.Workers
+            .SelectMany(w => RequirementMatcher
+                .Candidates(w.Capability, JobRequirements.None with { Properties = [.. t.Require.Select(r => new Requirement(r.Key, r.Value))] })
+                .Select(d => (w.Capability.HostId, d.Id)))
+            .Distinct().Count()));
     }
 
     private static void CheckRequest(Wire.SubmitRequest request)
