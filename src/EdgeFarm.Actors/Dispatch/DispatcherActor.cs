@@ -3,6 +3,7 @@ using Akka.Actor;
 using Akka.Event;
 using EdgeFarm.Actors.Sweeps;
 using EdgeFarm.Core.Dispatch;
+using EdgeFarm.Core.Fleet;
 using EdgeFarm.Core.Sweeps;
 
 namespace EdgeFarm.Actors.Dispatch;
@@ -11,18 +12,20 @@ namespace EdgeFarm.Actors.Dispatch;
 public sealed class DispatcherKey;
 
 /// <summary>What the dispatcher works with.</summary>
-/// <param name="Sweeps">The entity parent of all sweeps.</param>
+/// <param name="Sweeps">The entity parent of all sweeps; a function, because sweeps and dispatcher know each other.</param>
 /// <param name="Limits">Time limits.</param>
 /// <param name="Classes">Device classes, most specific first.</param>
 /// <param name="BeginEpoch">Begins an epoch: its first fence is greater than every fence of the epochs before.</param>
 /// <param name="Unfinished">Ids of the sweeps that have not ended.</param>
+/// <param name="Observe">Told now and then how the fleet is, for metrics.</param>
 /// <param name="Time">The clock.</param>
 internal sealed record DispatcherServices(
-    IActorRef Sweeps,
+    Func<IActorRef> Sweeps,
     DispatchLimits Limits,
     ImmutableArray<DeviceClass> Classes,
     Func<CancellationToken, Task<long>> BeginEpoch,
     Func<CancellationToken, Task<ImmutableArray<string>>> Unfinished,
+    Action<FleetView> Observe,
     TimeProvider Time);
 
 /// <summary>
@@ -116,11 +119,16 @@ internal sealed class DispatcherActor : UntypedActor, IWithTimers, IWithStash
                 Context.WatchWith(Sender, new LinkDied(linked.Link));
                 Handle(linked);
                 break;
+            case DispatchMessages.Tell tell when LinkOf(tell.Input) is { } link && !_links.ContainsKey(link):
+                // Opened under an earlier life of the dispatcher: the worker links again and says what it holds.
+                Sender.Tell(new LinkTell(link, new DispatchEffect.CloseLink(link, "the dispatcher started anew")));
+                break;
             case DispatchMessages.Tell tell:
                 Handle(tell.Input);
                 break;
             case Tick:
                 Handle(new DispatchInput.Tick());
+                _services.Observe(_state.View(Now));
                 break;
             case LinkDied died:
                 if (_links.Remove(died.Link))
@@ -141,7 +149,7 @@ internal sealed class DispatcherActor : UntypedActor, IWithTimers, IWithStash
             case Unfinished unfinished:
                 foreach (var sweep in unfinished.Sweeps)
                 {
-                    _services.Sweeps.Tell(new SweepMessages.Wake(sweep, _epoch), ActorRefs.NoSender);
+                    _services.Sweeps().Tell(new SweepMessages.Wake(sweep, _epoch), ActorRefs.NoSender);
                 }
 
                 Timers.StartSingleTimer(Wake.Instance, Wake.Instance, WakeInterval);
@@ -154,6 +162,16 @@ internal sealed class DispatcherActor : UntypedActor, IWithTimers, IWithStash
                 break;
         }
     }
+
+    private static string? LinkOf(DispatchInput input) => input switch
+    {
+        DispatchInput.CreditAnnounced i => i.Link,
+        DispatchInput.LinkLost i => i.Link,
+        DispatchInput.WorkerDraining i => i.Link,
+        DispatchInput.LeaseReturned i => i.Link,
+        DispatchInput.ResultReported i => i.Link,
+        _ => null,
+    };
 
     private DateTimeOffset Now => _services.Time.GetUtcNow();
 
@@ -212,7 +230,7 @@ internal sealed class DispatcherActor : UntypedActor, IWithTimers, IWithStash
         }
     }
 
-    private void ToSweep(ISweepMessage message) => _services.Sweeps.Tell(message, ActorRefs.NoSender);
+    private void ToSweep(ISweepMessage message) => _services.Sweeps().Tell(message, ActorRefs.NoSender);
 
     private void Pipe<T>(Func<CancellationToken, Task<T>> ask, Func<T, object> success, string what, object message) =>
         ask(_stopping.Token).PipeTo(Self, success: success, failure: e => new Failed(what, e, RetryInterval, message));

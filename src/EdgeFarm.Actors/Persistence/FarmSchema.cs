@@ -31,8 +31,7 @@ internal static class FarmSchema
         "create index if not exists farm_sweep_labels_value on farm_sweep_labels (name, value, sweep)",
         """
         create table if not exists farm_jobs (
-          id text primary key, sweep text not null, ordinal integer not null, status integer not null, document text not null,
-          components text not null)
+          id text primary key, sweep text not null, ordinal integer not null, status integer not null, document text not null)
         """,
         "create unique index if not exists farm_jobs_order on farm_jobs (sweep, ordinal)",
         "create index if not exists farm_jobs_status on farm_jobs (sweep, status, ordinal)",

@@ -3,11 +3,11 @@ using System.Threading.Channels;
 using Akka.Actor;
 using Akka.Event;
 using EdgeFarm.Core.Dispatch;
+using EdgeFarm.Core.Fleet;
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.Core.Sweeps;
 using EdgeFarm.Core.Workers;
 using Grpc.Net.Client;
-using Failure = EdgeFarm.Core.Jobs.Failure;
 using Link = EdgeFarm.Contracts.Link.V1;
 
 namespace EdgeFarm.Actors.Workers;
