@@ -1,0 +1,4 @@
+using EdgeFarm.Toolchains;
+using EdgeFarm.Toolchains.JobHosts;
+
+return JobHostProgram.Run(args, new EngineRegistry());
