@@ -18,6 +18,9 @@ internal sealed class ExternalData(string modelPath) : IDisposable
     private readonly string _root = Path.GetDirectoryName(Path.GetFullPath(modelPath))!;
     private readonly Dictionary<string, MappedFile> _files = [];
 
+    /// <summary>Whether any tensor was attached.</summary>
+    public bool IsUsed => _files.Count > 0;
+
     /// <summary>Points the tensor's raw data at its bytes in the external file, which stays mapped until <see cref="Dispose"/>.</summary>
     public void Attach(TensorProto tensor)
     {

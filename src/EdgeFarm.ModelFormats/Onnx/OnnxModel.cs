@@ -28,6 +28,9 @@ public sealed class OnnxModel : IDisposable
     /// <summary>The main graph.</summary>
     public GraphProto Graph => Proto.Graph;
 
+    /// <summary>Whether weights came from files beside the model.</summary>
+    public bool HasExternalData => _external is { IsUsed: true };
+
     /// <summary>Version of the standard operator set; 1 where the model names none.</summary>
     public long Opset => OpsetOf("") is var version and > 0 ? version : 1;
 
