@@ -16,6 +16,7 @@ public sealed record JobHostLimits(TimeSpan Timeout, string WorkingDirectory, lo
 /// <param name="Probe">What a probe found.</param>
 /// <param name="Failure">Why there is neither, with the tail of the log.</param>
 /// <param name="PeakMemoryBytes">Most resident memory of the child; 0 when unknown.</param>
+/// <param name="ProcessorTime">Processor time that the child used; zero when it did not come to tell.</param>
 /// <param name="Log">What the child printed and its engine logged, in order of arrival, start and end of it.</param>
 /// <param name="StartedAt">When it was started.</param>
 /// <param name="FinishedAt">When it had ended.</param>
@@ -24,6 +25,7 @@ public sealed record JobHostRun(
     EngineProbe? Probe,
     Failure? Failure,
     long PeakMemoryBytes,
+    TimeSpan ProcessorTime,
     ReadOnlyMemory<byte> Log,
     DateTimeOffset StartedAt,
     DateTimeOffset FinishedAt);
@@ -70,6 +72,6 @@ public sealed class JobHostRunner(JobHostCommand command, TimeProvider time)
 
         return new JobHostRun(
             end.Completed?.Result, end.Completed?.Probe, failure, Math.Max(end.PeakMemoryBytes, end.Completed?.PeakMemoryBytes ?? 0),
-            log.ToArray(), startedAt, time.GetUtcNow());
+            TimeSpan.FromSeconds(end.Completed?.ProcessorSeconds ?? 0), log.ToArray(), startedAt, time.GetUtcNow());
     }
 }

@@ -62,7 +62,7 @@ internal sealed class ChildSession
         {
             var exception = e.ExceptionObject as Exception ?? new InvalidOperationException($"an engine threw {e.ExceptionObject}");
             Log(exception.ToString());
-            Complete(new JobHostMessage.Completed(null, null, JobExecutor.ToFailure(exception), 0));
+            Complete(new JobHostMessage.Completed(null, null, JobExecutor.ToFailure(exception)));
         };
 
         JobHostMessage.Completed completed;
@@ -75,7 +75,7 @@ internal sealed class ChildSession
         }
         catch (InvalidOperationException e)
         {
-            completed = new JobHostMessage.Completed(null, null, new Failure(FailureType.Internal, e.Message), 0);
+            completed = new JobHostMessage.Completed(null, null, new Failure(FailureType.Internal, e.Message));
         }
 
         Complete(completed);
@@ -83,7 +83,7 @@ internal sealed class ChildSession
 
     private void Complete(JobHostMessage.Completed completed)
     {
-        completed = completed with { PeakMemoryBytes = MemoryStatus.OfSelf().PeakBytes };
+        completed = completed with { PeakMemoryBytes = MemoryStatus.OfSelf().PeakBytes, ProcessorSeconds = Environment.CpuUsage.TotalTime.TotalSeconds };
         byte[] frame;
         try
         {
@@ -93,7 +93,7 @@ internal sealed class ChildSession
         {
             // E.g. a sample that is not a number, a default ImmutableArray, or a result beyond the bound: the engine's bug.
             var failure = new Failure(FailureType.Internal, $"the engine's result cannot be sent: {e.Message}");
-            frame = MessageFrames.Encode(new JobHostMessage.Completed(null, null, failure, completed.PeakMemoryBytes), JobHostJson.Default.JobHostMessage);
+            frame = MessageFrames.Encode(completed with { Result = null, Probe = null, Failure = failure }, JobHostJson.Default.JobHostMessage);
         }
 
         lock (_sending)

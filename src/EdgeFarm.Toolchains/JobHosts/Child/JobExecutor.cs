@@ -12,7 +12,7 @@ internal static class JobExecutor
         {
             var created = registry.Create(engine);
             var probe = created.IsOk ? created.Value.Probe(CancellationToken.None) : created.Failure!;
-            return new JobHostMessage.Completed(null, probe.IsOk ? probe.Value : null, probe.Failure, 0);
+            return new JobHostMessage.Completed(null, probe.IsOk ? probe.Value : null, probe.Failure);
         });
 
     public static JobHostMessage.Completed Run(string engine, JobHostJob job, EngineRegistry registry, Action<double, string> progress, Action<string> log) =>
@@ -32,7 +32,7 @@ internal static class JobExecutor
             };
 
             var result = job.Kind == JobKind.Import ? ImportJob.Run(context) : RunEngine(engine, registry, context);
-            return new JobHostMessage.Completed(result.IsOk ? result.Value : null, null, result.Failure, 0);
+            return new JobHostMessage.Completed(result.IsOk ? result.Value : null, null, result.Failure);
         });
 
     /// <summary>The failure that an exception stands for.</summary>
@@ -63,7 +63,7 @@ internal static class JobExecutor
         catch (Exception e)
         {
             log(e.ToString());
-            return new JobHostMessage.Completed(null, null, ToFailure(e), 0);
+            return new JobHostMessage.Completed(null, null, ToFailure(e));
         }
     }
 

@@ -34,7 +34,14 @@ internal abstract record JobHostMessage
     public sealed record Logged(string Line) : JobHostMessage;
 
     /// <summary>Last message. Exactly one of the first three is set.</summary>
-    public sealed record Completed(EngineResult? Result, EngineProbe? Probe, Failure? Failure, long PeakMemoryBytes) : JobHostMessage;
+    public sealed record Completed(EngineResult? Result, EngineProbe? Probe, Failure? Failure) : JobHostMessage
+    {
+        /// <summary>Most memory that was resident in the child, in bytes.</summary>
+        public long PeakMemoryBytes { get; init; }
+
+        /// <summary>Processor time that the child used, in seconds.</summary>
+        public double ProcessorSeconds { get; init; }
+    }
 }
 
 /// <summary>The wire's version. Worker and job host are of one build; another version means a mixed installation.</summary>
