@@ -6,6 +6,7 @@ using EdgeFarm.Core.Jobs;
 using EdgeFarm.Core.Measurements;
 using EdgeFarm.Core.Planning;
 using EdgeFarm.Core.Sweeps;
+using EdgeFarm.Core.Workers;
 using Google.Protobuf;
 using Google.Protobuf.Collections;
 using Google.Protobuf.WellKnownTypes;

@@ -124,7 +124,7 @@ public sealed class JobRunner : IJobRunner
     private async Task<JobHostJob> PrepareAsync(Lease lease, ScratchSpace scratch, IProgress<JobProgress> progress, CancellationToken cancellationToken)
     {
         var inputs = ImmutableSortedDictionary.CreateBuilder<string, InputFile>(StringComparer.Ordinal);
-        await TransferAsync(lease, "its inputs could not be fetched", cancellationToken, async token =>
+        await TransferAsync(lease, "its inputs could not be fetched", async token =>
         {
             foreach (var (name, artifact) in lease.Job.Inputs)
             {
@@ -139,7 +139,7 @@ public sealed class JobRunner : IJobRunner
                 _ = Check(await _store.MaterializeAsync(artifact.Digest, path, MaterializeMode.Link, token));
                 inputs[name] = new InputFile(path, artifact);
             }
-        });
+        }, cancellationToken);
 
         var spec = lease.Job.Spec;
         return new JobHostJob
@@ -205,7 +205,7 @@ public sealed class JobRunner : IJobRunner
             }
 
             progress.Report(new JobProgress(1, "uploading"));
-            await TransferAsync(lease, "its outputs could not be uploaded", cancellationToken, async token =>
+            await TransferAsync(lease, "its outputs could not be uploaded", async token =>
             {
                 foreach (var output in outputs.Values.Where(o => !lease.Job.Inputs.Values.Any(i => i.Digest == o.Digest)))
                 {
@@ -217,7 +217,7 @@ public sealed class JobRunner : IJobRunner
                     // The result is worth more than its log.
                     log = null;
                 }
-            });
+            }, cancellationToken);
         }
         catch (FailureException e)
         {
@@ -279,7 +279,7 @@ public sealed class JobRunner : IJobRunner
         }
     }
 
-    private async Task TransferAsync(Lease lease, string failed, CancellationToken cancellationToken, Func<CancellationToken, Task> transfer)
+    private async Task TransferAsync(Lease lease, string failed, Func<CancellationToken, Task> transfer, CancellationToken cancellationToken)
     {
         using var deadline = new CancellationTokenSource(lease.TransferTimeout, _time);
         using var both = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, deadline.Token);
