@@ -32,7 +32,7 @@ internal static class JobExecutor
             };
 
             var result = job.Kind == JobKind.Import ? ImportJob.Run(context) : RunEngine(engine, registry, context);
-            return new JobHostMessage.Completed(result.IsOk ? result.Value : null, null, result.Failure);
+            return new JobHostMessage.Completed(result.IsOk ? result.Value : null, null, Named(result.Failure, job));
         });
 
     /// <summary>The failure that an exception stands for.</summary>
@@ -47,6 +47,17 @@ internal static class JobExecutor
             $"a native library of the engine cannot be used here: {exception.Message}"),
         _ => new Failure(FailureType.Internal, $"{exception.GetType().Name}: {exception.Message}"),
     };
+
+    /// <summary>The user knows an input by its name, not by the directory in which it was laid out for this attempt.</summary>
+    private static Failure? Named(Failure? failure, JobHostJob job)
+    {
+        foreach (var input in job.Inputs.Values)
+        {
+            failure = failure is null ? null : failure with { Message = failure.Message.Replace(input.Path, input.Artifact.FileName, StringComparison.Ordinal) };
+        }
+
+        return failure;
+    }
 
     private static Outcome<EngineResult> RunEngine(string engine, EngineRegistry registry, JobContext context)
     {
