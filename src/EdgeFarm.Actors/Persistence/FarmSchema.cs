@@ -19,6 +19,7 @@ internal static class FarmSchema
           components text not null, outcome blob not null, job text not null, created_at bigint not null)
         """,
         "create index if not exists farm_results_operation on farm_results (operation, engine)",
+        "create table if not exists farm_counters (name text primary key, value bigint not null)",
         "create table if not exists farm_offsets (name text primary key, position bigint not null)",
         """
         create table if not exists farm_sweeps (
@@ -30,8 +31,7 @@ internal static class FarmSchema
         "create index if not exists farm_sweep_labels_value on farm_sweep_labels (name, value, sweep)",
         """
         create table if not exists farm_jobs (
-          id text primary key, sweep text not null, ordinal integer not null, status integer not null, document text not null,
-          components text not null)
+          id text primary key, sweep text not null, ordinal integer not null, status integer not null, document text not null)
         """,
         "create unique index if not exists farm_jobs_order on farm_jobs (sweep, ordinal)",
         "create index if not exists farm_jobs_status on farm_jobs (sweep, status, ordinal)",

@@ -22,6 +22,7 @@ public sealed class FarmSerializer(ExtendedActorSystem system) : SerializerWithS
     private static readonly Codec[] Codecs =
     [
         Make("sr", JournalMapping.Wire, Wire.SweepRecord.Parser, JournalMapping.ToCore),
+        Make("ss", (SweepSaved m) => SnapshotMapping.Wire(m.Snapshot), Wire.SweepSnapshot.Parser, w => new SweepSaved(SnapshotMapping.ToCore(w))),
         Make("sx", MessageMapping.Wire, Wire.SweepExecute.Parser, MessageMapping.ToCore),
         Make("st",
             (SweepMessages.Started m) => new Wire.SweepStarted { Sweep = m.SweepId, Key = m.Key.Wire(), Worker = m.Worker, Device = m.Device.Wire() },

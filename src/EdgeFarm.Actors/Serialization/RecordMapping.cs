@@ -281,10 +281,14 @@ internal static class RecordMapping
         DeviceClass = r.DeviceClass,
         Cached = r.Cached,
         Action = r.Action.Wire(),
+        DeviceMemory = r.DeviceMemory,
     };
 
     public static JobReport ToCore(this Wire.JobReport r) => new(
-        r.JobId, r.Attempt, r.Fence, r.Outcome.ToCore(), r.Worker, r.Device?.ToCore(), r.DeviceClass, r.Cached, r.Action.ToDigest());
+        r.JobId, r.Attempt, r.Fence, r.Outcome.ToCore(), r.Worker, r.Device?.ToCore(), r.DeviceClass, r.Cached, r.Action.ToDigest())
+    {
+        DeviceMemory = r.DeviceMemory,
+    };
 
     public static Wire.QueuedJob Wire(this QueuedJob q)
     {
@@ -324,9 +328,10 @@ internal static class RecordMapping
         Sweep = h.Sweep,
         DeviceId = h.DeviceId,
         Exclusive = h.Exclusive,
+        Ended = h.Ended,
     };
 
-    public static HeldLease ToCore(this Wire.HeldLease h) => new(h.Key.ToCore(), h.Sweep, h.DeviceId, h.Exclusive);
+    public static HeldLease ToCore(this Wire.HeldLease h) => new(h.Key.ToCore(), h.Sweep, h.DeviceId, h.Exclusive) { Ended = h.Ended };
 
     public static Wire.Capability Wire(this WorkerCapability c)
     {

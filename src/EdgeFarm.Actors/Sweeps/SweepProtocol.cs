@@ -73,3 +73,6 @@ public sealed record JobExplained(
 /// <param name="Labels">Its labels.</param>
 /// <param name="Event">What happened.</param>
 public sealed record SweepRecord(string Sweep, string Owner, ImmutableSortedDictionary<string, string> Labels, SweepEvent Event) : IFarmMessage;
+
+/// <summary>A sweep's state in the snapshot store.</summary>
+public sealed record SweepSaved(SweepSnapshot Snapshot) : IFarmMessage;

@@ -43,6 +43,7 @@ internal static class LinkMapping
             Sweep = h.Sweep,
             DeviceId = h.DeviceId,
             Exclusive = h.Exclusive,
+            Ended = h.Ended,
         }));
         return hello;
     }
@@ -66,7 +67,7 @@ internal static class LinkMapping
     }
 
     public static ImmutableArray<HeldLease> Held(Link.Hello h) =>
-        [.. h.Held.Select(l => new HeldLease(ToCore(l.Key), l.Sweep, l.DeviceId, l.Exclusive))];
+        [.. h.Held.Select(l => new HeldLease(ToCore(l.Key), l.Sweep, l.DeviceId, l.Exclusive) { Ended = l.Ended })];
 
     public static Link.AttemptKey ToLink(AttemptKey k) => new() { JobId = k.JobId, Attempt = (uint)k.Attempt, Fence = k.Fence };
 

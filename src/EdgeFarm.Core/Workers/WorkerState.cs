@@ -273,6 +273,6 @@ public sealed class WorkerState
         /// <summary>Its child is being killed; how it ends is of no interest any more.</summary>
         public bool Revoked { get; set; }
 
-        public HeldLease Held => new(Lease.Key, Lease.Sweep, Lease.DeviceId, Lease.Job.Spec.IsExclusive);
+        public HeldLease Held => new(Lease.Key, Lease.Sweep, Lease.DeviceId, Lease.Job.Spec.IsExclusive) { Ended = Phase != Phase.Running };
     }
 }
