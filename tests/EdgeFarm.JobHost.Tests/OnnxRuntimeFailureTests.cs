@@ -42,12 +42,12 @@ public sealed class OnnxRuntimeFailureTests : IDisposable
     [Fact]
     public async Task An_operator_without_a_kernel_is_unsupported()
     {
-        var model = Model(TensorProto.Types.DataType.Float16, new NodeProto { OpType = "Sin", Input = { "x" }, Output = { "y" } });
+        var model = Model(TensorProto.Types.DataType.Double, new NodeProto { OpType = "Erf", Input = { "x" }, Output = { "y" } });
 
-        var run = await _child.RunAsync(Engine, JobKind.Benchmark, "Benchmark", [("model", _child.Write("half.onnx", model))], []);
+        var run = await _child.RunAsync(Engine, JobKind.Benchmark, "Benchmark", [("model", _child.Write("double.onnx", model))], []);
 
         Assert.Equal(FailureType.Unsupported, run.Failure!.Type);
-        Assert.Contains("Sin", run.Failure.Message);
+        Assert.Contains("Erf", run.Failure.Message);
     }
 
     [Fact]
