@@ -1,4 +1,5 @@
 using EdgeFarm.Actors.Sweeps;
+using EdgeFarm.Core.Leaderboard;
 using EdgeFarm.Core.Sweeps;
 
 namespace EdgeFarm.Actors.Projections;
@@ -13,6 +14,7 @@ internal sealed class FoldedSweep(string id)
     private readonly Dictionary<string, int> _ordinals = new(StringComparer.Ordinal);
     private readonly Dictionary<string, JobReport> _ends = new(StringComparer.Ordinal);
     private readonly HashSet<string> _changed = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _changedModels = new(StringComparer.Ordinal);
 
     public string Id { get; } = id;
 
@@ -23,14 +25,20 @@ internal sealed class FoldedSweep(string id)
     /// <summary>Jobs whose rows are behind.</summary>
     public IReadOnlyCollection<string> Changed => _changed;
 
+    /// <summary>Models whose entries are behind.</summary>
+    public IReadOnlyCollection<string> ChangedModels => _changedModels;
+
+    /// <summary>Documents of the entries as they were last written, so that equal ones are not written again.</summary>
+    public Dictionary<string, string> Entries { get; } = new(StringComparer.Ordinal);
+
     /// <summary>Whether the sweep has no rows yet.</summary>
     public bool IsNew { get; private set; }
 
     /// <summary>Place of a job in plan order, from 0.</summary>
     public int Ordinal(string job) => _ordinals[job];
 
-    /// <summary>The attempt that ended a job, or null.</summary>
-    public JobReport? EndOf(string job) => _ends.GetValueOrDefault(job);
+    /// <summary>How a job ended, or null while it has not.</summary>
+    public FinishedJob? EndOf(string job) => _ends.TryGetValue(job, out var end) ? new FinishedJob(end, State.AttemptsOf(job).Count) : null;
 
     public void Apply(SweepEvent happened, long sequenceNr)
     {
@@ -48,6 +56,8 @@ internal sealed class FoldedSweep(string id)
                     _ordinals.Add(job.Id, _ordinals.Count);
                 }
 
+                _changedModels.UnionWith(grown.Entries.Select(e => e.Model));
+
                 break;
             case SweepEvent.AttemptsEnded ended:
                 foreach (var end in ended.Attempts.Where(e => e.Final))
@@ -55,12 +65,16 @@ internal sealed class FoldedSweep(string id)
                     _ends[end.Report.JobId] = end.Report;
                 }
 
+                AddModels(ended.Attempts.Select(a => a.Report.JobId));
+
                 break;
             case SweepEvent.JobsRetried retried:
                 foreach (var job in retried.Jobs)
                 {
                     _ends.Remove(job);
                 }
+
+                AddModels(retried.Jobs);
 
                 break;
         }
@@ -70,6 +84,9 @@ internal sealed class FoldedSweep(string id)
     public void Written()
     {
         _changed.Clear();
+        _changedModels.Clear();
         IsNew = false;
     }
+
+    private void AddModels(IEnumerable<string> jobs) => _changedModels.UnionWith(jobs.Select(j => State.Job(j)?.Model).OfType<string>());
 }

@@ -16,9 +16,10 @@ namespace EdgeFarm.Actors.Sweeps;
 /// <summary>What every sweep works with.</summary>
 /// <param name="Dispatcher">The dispatcher's proxy.</param>
 /// <param name="Cache">The result cache.</param>
+/// <param name="Metrics">Counts attempts.</param>
 /// <param name="Time">The clock.</param>
 /// <param name="SnapshotAfter">A snapshot is taken after so many journaled jobs and attempts.</param>
-internal sealed record SweepServices(IActorRef Dispatcher, IResultCache Cache, TimeProvider Time, int SnapshotAfter = 20_000);
+internal sealed record SweepServices(IActorRef Dispatcher, IResultCache Cache, FarmMetrics Metrics, TimeProvider Time, int SnapshotAfter);
 
 /// <summary>
 /// One sweep: carries commands to <see cref="SweepState"/>, its events to the journal, its effects to dispatcher and cache. One
@@ -237,6 +238,7 @@ internal sealed class SweepActor : UntypedPersistentActor
             effects.AddRange(_state.Apply(record.Event));
             _impact.Collect(record.Event, _state, _changed);
             Weigh(record.Event);
+            Measure(record.Event);
             if (--left > 0)
             {
                 return;
@@ -252,6 +254,17 @@ internal sealed class SweepActor : UntypedPersistentActor
             TakeSnapshot();
             Next();
         });
+    }
+
+    private void Measure(SweepEvent happened)
+    {
+        if (happened is SweepEvent.AttemptsEnded ended)
+        {
+            foreach (var report in ended.Attempts.Select(a => a.Report).Where(r => !r.Cached))
+            {
+                _services.Metrics.Ended(_state.Job(report.JobId)!.Kind, report.Outcome);
+            }
+        }
     }
 
     private void Weigh(SweepEvent happened) => _sinceSnapshot += happened switch

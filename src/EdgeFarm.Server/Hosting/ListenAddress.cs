@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using EdgeFarm.Core.Jobs;
 
 namespace EdgeFarm.Server.Hosting;
@@ -28,4 +29,24 @@ public sealed record ListenAddress(string Host, int Port)
 
     /// <summary>The address to bind; <c>localhost</c> means 127.0.0.1, since a free port cannot be taken on two addresses at once.</summary>
     internal IPAddress BindAddress => Host == "localhost" ? IPAddress.Loopback : IPAddress.Parse(Host);
+
+    /// <inheritdoc/>
+    public override string ToString() => Host.Contains(':', StringComparison.Ordinal) ? $"[{Host}]:{Port}" : $"{Host}:{Port}";
+
+    /// <summary>The same address with a port that is free now instead of 0. Workers must know it before the server has it.</summary>
+    internal ListenAddress TakePort()
+    {
+        if (Port != 0)
+        {
+            return this;
+        }
+
+        using var listener = new TcpListener(BindAddress, 0);
+        listener.Start();
+        return this with { Port = ((IPEndPoint)listener.LocalEndpoint).Port };
+    }
+
+    /// <summary>The address for a client on this machine.</summary>
+    internal ListenAddress Reachable() =>
+        BindAddress.Equals(IPAddress.Any) ? this with { Host = "127.0.0.1" } : BindAddress.Equals(IPAddress.IPv6Any) ? this with { Host = "::1" } : this;
 }
