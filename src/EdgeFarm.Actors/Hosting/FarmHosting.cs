@@ -40,7 +40,7 @@ public static class FarmHosting
 {
     /// <summary>
     /// The services of a coordinator beside its actors: <see cref="IFarm"/>, <see cref="IFarmQueries"/>, <see cref="IResultCache"/>,
-    /// <see cref="FarmMetrics"/>. The actor system must be added with <see cref="WithFarmCoordinator"/>.
+    /// <see cref="FarmProjection"/>, <see cref="FarmMetrics"/>. The actor system must be added with <see cref="WithFarmCoordinator"/>.
     /// </summary>
     public static IServiceCollection AddFarmCoordinator(this IServiceCollection services, FarmCoordinatorOptions options)
     {
@@ -53,6 +53,7 @@ public static class FarmHosting
         services.AddSingleton(p => new ProjectionWriter(p.GetRequiredService<FarmDatabase>()) { RowsWritten = options.RowsWritten });
         services.AddSingleton<IResultCache>(p =>
             new SqlResultCache(p.GetRequiredService<FarmDatabase>(), p.GetRequiredService<TimeProvider>(), options.ArtifactExists));
+        services.AddSingleton<FarmProjection>();
         services.AddSingleton<SqlFarmQueries>();
         services.AddSingleton<IFarmQueries>(p => p.GetRequiredService<SqlFarmQueries>());
         services.AddSingleton<IFarm, FarmGateway>();

@@ -12,7 +12,8 @@ namespace EdgeFarm.Actors.Workers;
 /// The gRPC side of the worker link: refuses what does not fit, else pumps between the stream and the link's actor.
 /// </summary>
 /// <param name="links">Parent of the links.</param>
-public sealed class WorkerLinkService(IRequiredActor<WorkerLinksKey> links) : Link.WorkerLink.WorkerLinkBase
+/// <param name="lifetime">The host: when it stops, streams end, because the server would otherwise wait for them in vain.</param>
+public sealed class WorkerLinkService(IRequiredActor<WorkerLinksKey> links, IHostApplicationLifetime lifetime) : Link.WorkerLink.WorkerLinkBase
 {
     /// <summary>Version of this build, as Welcome and refusals tell it.</summary>
     internal static readonly string Release =
@@ -30,11 +31,11 @@ public sealed class WorkerLinkService(IRequiredActor<WorkerLinksKey> links) : Li
             Welcome = new Link.Welcome { ProtocolVersion = LinkProtocol.Version, Release = Release, Link = id },
         });
         var link = await OpenAsync(new OpenLink(id, hello, outgoing.Writer), context.CancellationToken);
-        using var ended = CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken);
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken, lifetime.ApplicationStopping);
         var reading = ReadAsync(requestStream, link, ended.Token);
         try
         {
-            await WriteAsync(outgoing.Reader, responseStream, context.CancellationToken);
+            await WriteAsync(outgoing.Reader, responseStream, ended.Token);
         }
         catch (Exception e) when (e is OperationCanceledException or IOException or InvalidOperationException or RpcException)
         {

@@ -171,6 +171,11 @@ public sealed class JobRunner : IJobRunner
         {
             Environment = EnvironmentSnapshot.Describe(before, after, run.ProcessorTime).SetItems(engine.Result.Environment),
         };
+        if (engine.Result.Engine is { } ran && ran != lease.Job.Spec.Engine)
+        {
+            result = result with { Warnings = result.Warnings.Add($"planned for {lease.Job.Spec.Engine}, run by {ran}: this worker has another build") };
+        }
+
         if (job.Kind != JobKind.Benchmark)
         {
             return (run, result);
@@ -189,6 +194,11 @@ public sealed class JobRunner : IJobRunner
     private async Task<JobOutcome> FinishAsync(
         Lease lease, ScratchSpace scratch, JobHostRun run, JobResult? result, IProgress<JobProgress> progress, CancellationToken cancellationToken)
     {
+        if (run.Failure is { Type: FailureType.Cancelled })
+        {
+            return new JobOutcome(null, run.Failure, default, run.StartedAt, run.FinishedAt);
+        }
+
         var log = await StoreLogAsync(scratch, run, cancellationToken);
         var failure = run.Failure;
         var outputs = ImmutableSortedDictionary.CreateBuilder<string, ArtifactRef>(StringComparer.Ordinal);

@@ -45,7 +45,12 @@ public sealed record JobHostCommand(string FileName, ImmutableArray<string> Argu
     {
         // <root>/shared/Microsoft.NETCore.App/<version>/: a child must run on the same runtime, wherever it is installed.
         var root = Path.GetFullPath(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "..", "..", ".."));
-        var environment = ImmutableSortedDictionary<string, string?>.Empty.WithComparers(StringComparer.Ordinal).Add("DOTNET_ROOT", root);
+        var environment = ImmutableSortedDictionary<string, string?>.Empty.WithComparers(StringComparer.Ordinal);
+        if (Directory.Exists(Path.Combine(root, "shared")))
+        {
+            environment = environment.Add("DOTNET_ROOT", root);
+        }
+
         if (!path.EndsWith(".dll", StringComparison.OrdinalIgnoreCase))
         {
             return new JobHostCommand(path, [], environment);

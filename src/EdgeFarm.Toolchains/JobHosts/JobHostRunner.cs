@@ -7,7 +7,7 @@ namespace EdgeFarm.Toolchains.JobHosts;
 /// <summary>Bounds of one child process.</summary>
 /// <param name="Timeout">Longest run; then the child and its group are killed and the job is TimedOut.</param>
 /// <param name="WorkingDirectory">An existing directory of the job's own; temporary files of the child go there too.</param>
-/// <param name="MemoryLimitBytes">Private memory that the child may take beyond what it has at its start (Linux), and resident memory at which it is killed; 0 for no limit.</param>
+/// <param name="MemoryLimitBytes">Private memory that the child may take beyond what it has at its start (Linux), and memory at which it is killed; mapped files do not count; 0 for no limit.</param>
 /// <param name="LogBytes">Most bytes of the log that are kept.</param>
 public sealed record JobHostLimits(TimeSpan Timeout, string WorkingDirectory, long MemoryLimitBytes = 0, int LogBytes = 4 << 20);
 

@@ -5,9 +5,9 @@ namespace EdgeFarm.Toolchains.JobHosts;
 
 /// <summary>Memory of a process, in bytes; zeros where the system does not tell.</summary>
 /// <param name="PeakBytes">Most that was resident at any time.</param>
-/// <param name="ResidentBytes">Resident now.</param>
+/// <param name="OwnBytes">Resident now, without mapped files, whose pages the kernel can drop.</param>
 /// <param name="DataBytes">Private writable memory, touched or not; Linux only.</param>
-internal readonly record struct MemoryStatus(long PeakBytes, long ResidentBytes, long DataBytes)
+internal readonly record struct MemoryStatus(long PeakBytes, long OwnBytes, long DataBytes)
 {
     /// <summary>Of this process.</summary>
     public static MemoryStatus OfSelf()
@@ -31,15 +31,16 @@ internal readonly record struct MemoryStatus(long PeakBytes, long ResidentBytes,
 
         try
         {
-            long peak = 0, resident = 0, data = 0;
+            long peak = 0, anonymous = 0, shared = 0, data = 0;
             foreach (var line in File.ReadLines($"/proc/{pid}/status"))
             {
                 peak = Value(line, "VmHWM:") ?? peak;
-                resident = Value(line, "VmRSS:") ?? resident;
+                anonymous = Value(line, "RssAnon:") ?? anonymous;
+                shared = Value(line, "RssShmem:") ?? shared;
                 data = Value(line, "VmData:") ?? data;
             }
 
-            return new MemoryStatus(peak, resident, data);
+            return new MemoryStatus(peak, anonymous + shared, data);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -9,7 +9,7 @@ namespace EdgeFarm.Toolchains.JobHosts.Worker;
 internal readonly record struct ExitMemory(MemoryStatus Last, long LimitBytes, long KernelKills)
 {
     /// <summary>Whether it stood close to its limit.</summary>
-    public bool NearLimit => LimitBytes > 0 && Math.Max(Last.ResidentBytes, Last.DataBytes) >= LimitBytes / 10 * 9;
+    public bool NearLimit => LimitBytes > 0 && Math.Max(Last.OwnBytes, Last.DataBytes) >= LimitBytes / 10 * 9;
 }
 
 /// <summary>Reads a failure from the way in which a child ended without a result and without being killed by its worker.</summary>

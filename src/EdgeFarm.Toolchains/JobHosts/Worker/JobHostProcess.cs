@@ -104,7 +104,7 @@ internal sealed class JobHostProcess(JobHostCommand command, JobHostLimits limit
         }
 
         var failure =
-            _overLimit ? OutOfMemory($"the job's resident memory exceeded the limit of {limits.MemoryLimitBytes} bytes")
+            _overLimit ? OutOfMemory($"the job's memory exceeded the limit of {limits.MemoryLimitBytes} bytes")
             : stoppedByUs && overdue ? new Failure(FailureType.TimedOut, $"the job was killed: it did not end within {limits.Timeout.TotalSeconds:0.#} s; raise the timeout, or give it a faster device or less to do")
             : stoppedByUs ? Cancelled()
             : killed ? new Failure(FailureType.Crashed, broken ?? "the job host closed its channel without a result and was killed")
@@ -252,7 +252,7 @@ internal sealed class JobHostProcess(JobHostCommand command, JobHostLimits limit
                     _peak = Math.Max(_peak, now.PeakBytes);
                 }
 
-                if (limits.MemoryLimitBytes > 0 && now.ResidentBytes > limits.MemoryLimitBytes + BaseBytes)
+                if (limits.MemoryLimitBytes > 0 && now.OwnBytes > limits.MemoryLimitBytes + BaseBytes)
                 {
                     _overLimit = true;
                     await stop.CancelAsync();
