@@ -93,7 +93,7 @@ internal sealed class SweepHost(World world, Coordinator coordinator, SweepSubmi
         _read = events.Count;
         _isUp = true;
         world.Log?.Invoke($"sweep {submission.Id} is up on {Coordinator.Id} after {_read} events");
-        Perform(world.Mutation.Recovered(_state.Exists ? _state.Recover() : []));
+        Perform(world.Mutation.Recovered(_state.Recover()));
         world.Scheduler.After(Resync, Repeat);
         Pump();
     }
@@ -103,11 +103,7 @@ internal sealed class SweepHost(World world, Coordinator coordinator, SweepSubmi
     {
         if (IsAlive)
         {
-            if (_state.Exists)
-            {
-                Perform(world.Mutation.Recovered(_state.Recover()));
-            }
-
+            Perform(world.Mutation.Recovered(_state.Recover()));
             world.Scheduler.After(Resync, Repeat);
         }
     }

@@ -325,7 +325,7 @@ public sealed partial class DispatchState
         var exclusive = bucket.Group is not null;
         if (exclusive)
         {
-            bucket.Group!.Binding ??= new DeviceAddress(worker.Host.Id, device.Id);
+            BindTo(bucket.Group!, new DeviceAddress(worker.Host.Id, device.Id));
             worker.Host.Streak++;
         }
         else
