@@ -95,6 +95,7 @@ internal sealed class DispatcherHost(World world, Coordinator coordinator, Rng r
                 _links.GetValueOrDefault(close.Link)?.Break();
                 break;
             case DispatchEffect.Report report:
+                world.Invariants.Reported(report.JobReport);
                 Tell(report.Sweep, s => s.Receive(new SweepCommand.Report([report.JobReport])));
                 break;
             case DispatchEffect.NotifyStarted started:

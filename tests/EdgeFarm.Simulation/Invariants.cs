@@ -1,5 +1,6 @@
 using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Dispatch;
+using EdgeFarm.Core.Jobs;
 using EdgeFarm.Core.Sweeps;
 using EdgeFarm.Core.Workers;
 
@@ -11,6 +12,7 @@ internal sealed class Invariants(World world)
     private readonly Dictionary<string, AttemptKey> _runs = [];
     private readonly Dictionary<string, long> _newestFence = [];
     private readonly HashSet<AttemptKey> _revoked = [];
+    private readonly HashSet<(string Job, int Attempt)> _givenUp = [];
     private readonly HashSet<AttemptKey> _started = [];
 
     public int Starts { get; private set; }
@@ -28,6 +30,15 @@ internal sealed class Invariants(World world)
         _newestFence[lease.Job.Spec.Id] = Math.Max(lease.Fence, _newestFence.GetValueOrDefault(lease.Job.Spec.Id));
 
     public void Revoked(AttemptKey key) => _revoked.Add(key);
+
+    /// <summary>A sweep is told how an attempt ended.</summary>
+    public void Reported(JobReport report)
+    {
+        if (report.Outcome.Failure?.Type == FailureType.WorkerLost)
+        {
+            _givenUp.Add((report.JobId, report.Attempt));
+        }
+    }
 
     /// <summary>A child starts.</summary>
     public void Starting(WorkerProcess worker, Lease lease)
@@ -55,7 +66,7 @@ internal sealed class Invariants(World world)
         var finished = sweep!.StatusOf(key.JobId) is JobStatus.Succeeded or JobStatus.Failed or JobStatus.Skipped or JobStatus.Cancelled;
         var known = sweep.AttemptsOf(key.JobId).Any(a => a.Number == key.Attempt && a.Fence == key.Fence);
         var superseded = sweep.AttemptsOf(key.JobId).Any(a => a.Number >= key.Attempt);
-        var stale = _revoked.Contains(key) || _newestFence.GetValueOrDefault(key.JobId) > key.Fence;
+        var stale = _revoked.Contains(key) || _givenUp.Contains((key.JobId, key.Attempt)) || _newestFence.GetValueOrDefault(key.JobId) > key.Fence;
         Check(
             finished || (result.Outcome.IsSuccess && !spec.IsExclusive ? false : known || superseded || (spec.IsExclusive && stale)),
             $"{Describe.Key(key)} was acknowledged, but it is not durable");

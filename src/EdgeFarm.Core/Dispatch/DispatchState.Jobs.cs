@@ -195,16 +195,15 @@ public sealed partial class DispatchState
             Release(lease);
         }
 
-        var known = entry is { State: EntryState.Reporting, Report: { } told } && told.Fence == key.Fence ? told : null;
-        if (exclusive && !isCurrent && (revoked || (entry is not null && known is null)))
+        var isRepeated = entry is { State: EntryState.Reporting, Report: { } told } && told.Fence == key.Fence;
+        if (exclusive && !isCurrent && !isRepeated && (revoked || entry is not null))
         {
-            // A benchmark under a fence that is not the valid one: its machine may have been shared.
+            // A benchmark under a fence that is not the valid one, or was given up: its machine may have been shared.
             _effects.Add(new DispatchEffect.SendAcknowledge(reported.Link, key));
             return;
         }
 
-        // What was told of a benchmark stands: once it was given up as lost, its machine was free for others.
-        var report = exclusive && known is not null ? known : MakeReport(worker, reported);
+        var report = MakeReport(worker, reported);
         _passedOn[key] = new PassedOn(worker.Name, reported.Sweep, report, now);
         if (isCurrent)
         {
@@ -350,6 +349,7 @@ public sealed partial class DispatchState
 
     private void ReportLost(QueueEntry entry, LeaseNode lease, string reason, DateTimeOffset now)
     {
+        // The loss has a fence of its own: that it is durable must not acknowledge a result which the worker may still bring.
         var outcome = new JobOutcome(null, new Failure(FailureType.WorkerLost, reason), default, lease.Since, now);
         var device = new DeviceAddress(lease.Worker.Host.Id, lease.DeviceId);
         Report(
@@ -357,7 +357,7 @@ public sealed partial class DispatchState
             new JobReport(
                 entry.Id,
                 lease.Key.Attempt,
-                lease.Key.Fence,
+                _nextFence++,
                 outcome,
                 lease.Worker.Name,
                 device,
