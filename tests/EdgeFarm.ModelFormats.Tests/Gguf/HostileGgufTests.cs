@@ -16,7 +16,7 @@ public class HostileGgufTests
         var path = directory.File($"{name}.gguf");
         File.WriteAllBytes(path, bytes);
 
-        var outcome = GgufModelCheck.Read(path);
+        var outcome = GgufMetadataCheck.Read(path);
 
         Assert.Equal(FailureType.InvalidInput, outcome.Failure?.Type);
         Assert.Contains(reason, outcome.Failure!.Message, StringComparison.Ordinal);
@@ -28,7 +28,7 @@ public class HostileGgufTests
     {
         using var stream = new MemoryStream(GgufCorpus.Model());
         var file = GgufReader.Read(stream, "sound").Value;
-        Assert.Null(GgufModelCheck.Check(file, "sound"));
+        Assert.Null(GgufMetadataCheck.Check(file, "sound"));
     }
 
     // To write the corpus anew after a change here: set EDGEFARM_WRITE_CORPUS to the project's directory.
@@ -58,7 +58,7 @@ public class HostileGgufTests
     public void Every_file_of_the_reference_is_sound()
     {
         var files = Directory.GetFiles(TestData.Shared("reference/hf/gguf"), "*.gguf").Append(TestData.Shared("models/edgefarm-tiny/edgefarm-tiny-f16.gguf"));
-        Assert.All(files, file => Assert.Null(GgufModelCheck.Read(file).Failure));
+        Assert.All(files, file => Assert.Null(GgufMetadataCheck.Read(file).Failure));
     }
 
     // Mutants of the committed corpus; EDGEFARM_FUZZ_ITERATIONS makes it run longer, EDGEFARM_FUZZ_SEED elsewhere.
@@ -93,7 +93,7 @@ public class HostileGgufTests
                 end = tensor.Offset + tensor.Bytes;
             }
 
-            Try(() => GgufModelCheck.Check(outcome.Value, "mutant"), seed);
+            Try(() => GgufMetadataCheck.Check(outcome.Value, "mutant"), seed);
         }
 
         Assert.InRange(accepted, iterations / 100, iterations - 1);

@@ -7,7 +7,7 @@ namespace EdgeFarm.ModelFormats.Gguf;
 /// Checks what the metadata of a model file says before llama.cpp acts on it: numbers that it divides by, indexes with or allocates
 /// by, and arrays that it reads without looking at their type or length. What passes may still fail to load, but with a message.
 /// </summary>
-public static class GgufModelCheck
+public static class GgufMetadataCheck
 {
     // llama.cpp keeps arrays of these sizes and aborts, or in older releases writes past them.
     private const int MaxLayers = 512;

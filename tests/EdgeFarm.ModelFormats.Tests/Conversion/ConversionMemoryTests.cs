@@ -1,0 +1,45 @@
+using System.Diagnostics;
+using EdgeFarm.ModelFormats.Conversion;
+
+namespace EdgeFarm.ModelFormats.Tests.Conversion;
+
+public class ConversionMemoryTests(Xunit.Abstractions.ITestOutputHelper output)
+{
+    // EDGEFARM_LARGE_CHECKPOINT_MIB = 2048 measures the bar of the specification; the default is quick.
+    [Fact]
+    public void Memory_stays_below_three_times_the_largest_tensor_and_200_MiB()
+    {
+        var mebibytes = int.TryParse(Environment.GetEnvironmentVariable("EDGEFARM_LARGE_CHECKPOINT_MIB"), out var given) ? given : 64;
+        using var directory = new TemporaryDirectory();
+        // A layer of hidden 1024 and feed-forward 4096 has 30 MiB in bfloat16; the embedding of 8192 tokens 16 MiB.
+        var checkpoint = GeneratedCheckpoint.Write(directory.File("c"), hidden: 1024, layers: Math.Max(1, mebibytes / 30), feedForward: 4096, shards: 4, vocabulary: 8192);
+        var sampler = new Sampler();
+        var before = Sampler.Resident();
+        var report = CheckpointConverter.Convert(new(checkpoint, directory.File("out.gguf"), ConversionOutType.Q8_0), sampler).Value;
+
+        var largest = report.Tensors.Max(tensor => tensor.Shape.Aggregate(2L, (product, extent) => product * extent));
+        var grown = sampler.Peak - before;
+        output.WriteLine($"{report.Bytes} bytes written; largest tensor {largest}; resident memory grew by {grown}");
+        Assert.True(grown < (3 * largest) + (200L << 20), $"{grown} bytes more for a largest tensor of {largest}");
+        Assert.Equal(report.Tensors.Count * 2, sampler.Samples);
+    }
+
+    private sealed class Sampler : IProgress<ConversionProgress>
+    {
+        public long Peak { get; private set; }
+
+        public int Samples { get; private set; }
+
+        public static long Resident()
+        {
+            using var process = Process.GetCurrentProcess();
+            return process.WorkingSet64;
+        }
+
+        public void Report(ConversionProgress value)
+        {
+            Peak = Math.Max(Peak, Resident());
+            Samples++;
+        }
+    }
+}
