@@ -9,10 +9,12 @@ public class ConversionMemoryTests(Xunit.Abstractions.ITestOutputHelper output)
     [Fact]
     public void Memory_stays_below_three_times_the_largest_tensor_and_200_MiB()
     {
-        var mebibytes = int.TryParse(Environment.GetEnvironmentVariable("EDGEFARM_LARGE_CHECKPOINT_MIB"), out var given) ? given : 64;
+        var mebibytes = int.TryParse(Environment.GetEnvironmentVariable("EDGEFARM_LARGE_CHECKPOINT_MIB"), out var given) ? given : 24;
         using var directory = new TemporaryDirectory();
-        // A layer of hidden 1024 and feed-forward 4096 has 30 MiB in bfloat16; the embedding of 8192 tokens 16 MiB.
-        var checkpoint = GeneratedCheckpoint.Write(directory.File("c"), hidden: 1024, layers: Math.Max(1, mebibytes / 30), feedForward: 4096, shards: 4, vocabulary: 8192);
+        // A layer has 15 * hidden^2 weights in bfloat16: 7.5 MiB, or 120 MiB in a large checkpoint.
+        var hidden = mebibytes < 512 ? 512 : 2048;
+        var layers = (int)Math.Max(1, ((long)mebibytes << 20) / (30L * hidden * hidden));
+        var checkpoint = GeneratedCheckpoint.Write(directory.File("c"), hidden, layers, feedForward: 4 * hidden, shards: 4, vocabulary: 8 * hidden);
         var sampler = new Sampler();
         var before = Sampler.Resident();
         var report = CheckpointConverter.Convert(new(checkpoint, directory.File("out.gguf"), ConversionOutType.Q8_0), sampler).Value;
