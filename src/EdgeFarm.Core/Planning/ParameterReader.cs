@@ -10,6 +10,13 @@ internal static class ParameterReader
     public static string? Read(ParameterDescriptor parameter, string value, IReadOnlySet<string> dataSets, out string problem)
     {
         problem = "";
+
+        // Words stand beside numbers too: threads: auto.
+        if (parameter.Choices.FirstOrDefault(c => c.Equals(value, StringComparison.OrdinalIgnoreCase)) is { } word)
+        {
+            return word;
+        }
+
         switch (parameter.Type)
         {
             case ParameterType.Integer:
@@ -39,11 +46,6 @@ internal static class ParameterReader
                 problem = $"'{value}' is neither true nor false";
                 return null;
             case ParameterType.Choice:
-                if (parameter.Choices.FirstOrDefault(c => c.Equals(value, StringComparison.OrdinalIgnoreCase)) is { } choice)
-                {
-                    return choice;
-                }
-
                 problem = $"'{value}' is none of {string.Join(", ", parameter.Choices)}";
                 return null;
             case ParameterType.DataSet:
