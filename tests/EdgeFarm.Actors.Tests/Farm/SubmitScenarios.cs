@@ -106,7 +106,7 @@ public sealed class SubmitScenarios : IDisposable
         await farm.Farm.SubmitAsync(Submission("s-1"), default);
         await Wait.UntilAsync(
             async () => (await farm.Farm.ExplainAsync("s-1/0", default)).Value.Wait?.Position == 1, "the import waits in the queue");
-        Assert.Equal(["s-1/0"], (await farm.Farm.ExplainAsync("s-1/1", default)).Value.BlockedBy.ToArray());
+        Assert.Equal("s-1/0", Assert.Single((await farm.Farm.ExplainAsync("s-1/1", default)).Value.BlockedBy));
         Assert.Equal(FailureType.InvalidInput, (await farm.Farm.ExplainAsync("s-1/99", default)).Failure!.Type);
         Assert.Equal(FailureType.InvalidInput, (await farm.Farm.ExplainAsync("nonsense", default)).Failure!.Type);
     }
