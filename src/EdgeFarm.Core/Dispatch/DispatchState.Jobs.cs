@@ -104,6 +104,22 @@ public sealed partial class DispatchState
         }
 
         (group.Suspended, group.Binding, group.AwaySince) = (false, device, null);
+        BindingsChanged();
+    }
+
+    /// <summary>Binds a group by its first lease.</summary>
+    private void BindTo(GroupNode group, DeviceAddress device)
+    {
+        if (group.Binding is null)
+        {
+            group.Binding = device;
+            BindingsChanged();
+        }
+    }
+
+    /// <summary>Hosts may be kept free for benchmarks that no longer want them, or be wanted by others.</summary>
+    private void BindingsChanged()
+    {
         _exclusiveVersion++;
         foreach (var host in _hosts.Values)
         {
@@ -179,22 +195,19 @@ public sealed partial class DispatchState
             Release(lease);
         }
 
-        if (exclusive && !isCurrent && (revoked || entry is { State: not EntryState.Reporting }))
+        var isRepeated = entry is { State: EntryState.Reporting, Report: { } told } && told.Fence == key.Fence;
+        if (exclusive && !isCurrent && !isRepeated && (revoked || entry is not null))
         {
-            // A benchmark under a fence that is not the valid one: its machine may have been shared.
+            // A benchmark under a fence that is not the valid one, or was given up: its machine may have been shared.
             _effects.Add(new DispatchEffect.SendAcknowledge(reported.Link, key));
             return;
         }
 
-        _unacknowledged[key] = worker.Name;
         var report = MakeReport(worker, reported);
+        _passedOn[key] = new PassedOn(worker.Name, reported.Sweep, report, now);
         if (isCurrent)
         {
             Report(entry!, report, now);
-        }
-        else if (entry is { State: EntryState.Reporting, Report: { } earlier } && earlier.Attempt == key.Attempt && exclusive)
-        {
-            _effects.Add(new DispatchEffect.Report(entry.Job.Sweep, earlier));
         }
         else
         {
@@ -270,7 +283,7 @@ public sealed partial class DispatchState
     {
         foreach (var key in stored.Keys)
         {
-            if (_unacknowledged.Remove(key, out var name) && _workers.GetValueOrDefault(name) is { Link: { } link })
+            if (_passedOn.Remove(key, out var passed) && _workers.GetValueOrDefault(passed.Worker) is { Link: { } link })
             {
                 _effects.Add(new DispatchEffect.SendAcknowledge(link, key));
             }
@@ -336,6 +349,7 @@ public sealed partial class DispatchState
 
     private void ReportLost(QueueEntry entry, LeaseNode lease, string reason, DateTimeOffset now)
     {
+        // The loss has a fence of its own: that it is durable must not acknowledge a result which the worker may still bring.
         var outcome = new JobOutcome(null, new Failure(FailureType.WorkerLost, reason), default, lease.Since, now);
         var device = new DeviceAddress(lease.Worker.Host.Id, lease.DeviceId);
         Report(
@@ -343,7 +357,7 @@ public sealed partial class DispatchState
             new JobReport(
                 entry.Id,
                 lease.Key.Attempt,
-                lease.Key.Fence,
+                _nextFence++,
                 outcome,
                 lease.Worker.Name,
                 device,

@@ -159,7 +159,7 @@ public sealed partial class DispatchState
         (entry.Lease, lease.Entry) = (lease, entry);
         if (entry.Group is { } group)
         {
-            group.Binding ??= new DeviceAddress(lease.Worker.Host.Id, lease.DeviceId);
+            BindTo(group, new DeviceAddress(lease.Worker.Host.Id, lease.DeviceId));
         }
 
         Lead(entry);

@@ -223,7 +223,7 @@ public sealed partial class DispatchState
             : _ring.Select(q => q.Exclusive.Find(b => DeviceFor(b, worker) is not null)).FirstOrDefault(b => b is not null);
 
     /// <summary>The device of a worker on which a benchmark may run, or null.</summary>
-    private Device? DeviceFor(Bucket bucket, WorkerNode worker)
+    internal Device? DeviceFor(Bucket bucket, WorkerNode worker)
     {
         var group = bucket.Group!;
         if (group.Suspended)
@@ -325,7 +325,7 @@ public sealed partial class DispatchState
         var exclusive = bucket.Group is not null;
         if (exclusive)
         {
-            bucket.Group!.Binding ??= new DeviceAddress(worker.Host.Id, device.Id);
+            BindTo(bucket.Group!, new DeviceAddress(worker.Host.Id, device.Id));
             worker.Host.Streak++;
         }
         else

@@ -15,6 +15,21 @@ public sealed partial class DispatchState
     /// <summary>Leases that are out, revoked ones that are not confirmed included.</summary>
     public int LeaseCount => _leases.Count;
 
+    /// <summary>For the simulator: whether leases are given, and not only adopted.</summary>
+    internal bool IsOpen => _open;
+
+    /// <summary>For the simulator: the machines.</summary>
+    internal IEnumerable<HostNode> Hosts => _hosts.Values;
+
+    /// <summary>For the simulator: waiting jobs by sweep.</summary>
+    internal IEnumerable<SweepQueue> Queues => _ring;
+
+    /// <summary>For the simulator: the attempt under which a job is leased, or null.</summary>
+    internal AttemptKey? FindLease(string jobId) => _entries.GetValueOrDefault(jobId)?.Lease?.Key;
+
+    /// <summary>For the simulator: whether a lease is out and not revoked.</summary>
+    internal bool IsValid(AttemptKey key) => _leases.TryGetValue(key.Fence, out var lease) && lease.Key == key && !lease.Revoking;
+
     /// <summary>The fleet and the queue now.</summary>
     public FleetView View(DateTimeOffset now)
     {

@@ -48,8 +48,8 @@ public sealed partial class DispatchState
     private readonly Queue<(Digest Action, DateTimeOffset At)> _recentOrder = [];
     private readonly Dictionary<string, QueueEntry> _reporting = new(StringComparer.Ordinal);
 
-    /// <summary>Results that were passed on: who waits for the acknowledgement.</summary>
-    private readonly Dictionary<AttemptKey, string> _unacknowledged = [];
+    /// <summary>Results that were passed on to sweeps that have not stored them yet.</summary>
+    private readonly Dictionary<AttemptKey, PassedOn> _passedOn = [];
     private readonly List<HostNode> _dirty = [];
     private readonly HashSet<HostNode> _isDirty = [];
     private List<DispatchEffect> _effects = [];
@@ -151,10 +151,17 @@ public sealed partial class DispatchState
             }
         }
 
+        // Messages between coordinators may be lost; a sweep that knows an end already only acknowledges it again.
         foreach (var entry in _reporting.Values.Where(e => e.ReportedAt + RepeatAfter <= now))
         {
             entry.ReportedAt = now;
             _effects.Add(new DispatchEffect.Report(entry.Job.Sweep, entry.Report!));
+        }
+
+        foreach (var passed in _passedOn.Values.Where(p => p.At + RepeatAfter <= now))
+        {
+            passed.At = now;
+            _effects.Add(new DispatchEffect.Report(passed.Sweep, passed.Report));
         }
 
         WatchDevices(now);
@@ -182,7 +189,7 @@ public sealed partial class DispatchState
             if (group.Suspended ? group.ToldAt + RepeatAfter <= now : group.AwaySince + _limits.DeviceLostAfter <= now)
             {
                 (group.Suspended, group.ToldAt) = (true, now);
-                _exclusiveVersion++;
+                BindingsChanged();
                 _effects.Add(new DispatchEffect.NotifyDeviceLost(group.Sweep, group.Name, group.Binding!));
             }
         }

@@ -146,6 +146,19 @@ internal sealed class QueueEntry(QueuedJob job, long order)
     public JobSpec Spec => Job.Job.Spec;
 }
 
+/// <summary>A worker's result on its way to the sweep.</summary>
+internal sealed class PassedOn(string worker, string sweep, JobReport report, DateTimeOffset at)
+{
+    /// <summary>Who waits for the acknowledgement.</summary>
+    public string Worker { get; } = worker;
+
+    public string Sweep { get; } = sweep;
+
+    public JobReport Report { get; } = report;
+
+    public DateTimeOffset At { get; set; } = at;
+}
+
 /// <summary>Benchmarks that must run on one device.</summary>
 internal sealed class GroupNode(string sweep, string name)
 {

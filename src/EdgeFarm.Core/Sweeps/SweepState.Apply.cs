@@ -26,7 +26,7 @@ public sealed partial class SweepState
     /// What must be asked or queued after a replay, a new dispatcher or a silence of it: every job that is ready and not finished.
     /// Repeating it is harmless.
     /// </summary>
-    public ImmutableArray<SweepEffect> Recover() => IsEnded ? [] : MakeReady(_order.Where(j => j.Status == JobStatus.Waiting));
+    public ImmutableArray<SweepEffect> Recover() => IsEnded || !Exists ? [] : MakeReady(_order.Where(j => j.Status == JobStatus.Waiting));
 
     private ImmutableArray<SweepEffect> ApplySubmitted(SweepEvent.Submitted submitted)
     {

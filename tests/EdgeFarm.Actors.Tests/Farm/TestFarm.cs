@@ -74,5 +74,7 @@ internal sealed class TestFarm : IAsyncDisposable
         akka.loglevel = WARNING
         akka.stdout-loglevel = WARNING
         akka.actor.serialize-messages = on
+        akka.actor.serializers.internals = "EdgeFarm.Actors.Tests.Farm.AkkaInternalsSerializer, EdgeFarm.Actors.Tests"
+        akka.actor.serialization-bindings { "System.Object" = internals }
         """;
 }

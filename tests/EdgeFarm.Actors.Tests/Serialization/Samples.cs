@@ -109,14 +109,14 @@ internal static class Samples
         yield return ("sw", new SweepMessages.Wake("s-1", "epoch"));
         yield return ("sg", new SweepMessages.Get("s-1"));
         yield return ("sn", new SweepMessages.GetSnapshot("s-1"));
-        yield return ("sW", new SweepMessages.Watch("s-1", 12));
-        yield return ("sW-new", new SweepMessages.Watch("s-1", null));
+        yield return ("sv", new SweepMessages.Watch("s-1", 12));
+        yield return ("sv-new", new SweepMessages.Watch("s-1", null));
         yield return ("se", new SweepMessages.Explain("s-1", "s-1/3"));
-        yield return ("sR", new SweepReply(View, null, 3));
-        yield return ("sR-failed", new SweepReply(null, Failed, 0));
+        yield return ("sy", new SweepReply(View, null, 3));
+        yield return ("sy-failed", new SweepReply(null, Failed, 0));
         yield return ("sc", new SweepChanged(new SweepChange(9, View with { EndedAt = null }, [JobView], true)));
-        yield return ("sE", new JobExplained(JobView, ["s-1/1"], [KeyValuePair.Create("kind", "Benchmark")], null));
-        yield return ("sE-failed", new JobExplained(null, [], [], Failed));
+        yield return ("sf", new JobExplained(JobView, ["s-1/1"], [KeyValuePair.Create("kind", "Benchmark")], null));
+        yield return ("sf-failed", new JobExplained(null, [], [], Failed));
         yield return ("dx-worker-linked", Tell(new DispatchInput.WorkerLinked("l", "session", TestPlans.Capability("w1", "host-1"), [Held])));
         yield return ("dx-credit", Tell(new DispatchInput.CreditAnnounced("l", new WorkerCredit(3, true, 8))));
         yield return ("dx-link-lost", Tell(new DispatchInput.LinkLost("l")));
@@ -131,14 +131,14 @@ internal static class Samples
         yield return ("dl-acknowledge", new LinkTell("l", new DispatchEffect.SendAcknowledge("l", Key)));
         yield return ("dl-close", new LinkTell("l", new DispatchEffect.CloseLink("l", "again")));
         yield return ("df", DispatchMessages.GetFleet.Instance);
-        yield return ("dF", new FleetReply(new FleetView(
+        yield return ("dg", new FleetReply(new FleetView(
             [new WorkerView(TestPlans.Capability("w1", "host-1"), "session", At, true, [Held], 1, TestPlans.Map(("cpu", "cpu-x64")))],
             TestPlans.Map(("cpu-x64", 4)),
             TestPlans.Map(("none", 1)),
             TimeSpan.FromSeconds(90))));
         yield return ("de", new DispatchMessages.ExplainWait("s-1/3"));
-        yield return ("dE", new WaitExplained(Wait));
-        yield return ("dE-none", new WaitExplained(null));
+        yield return ("di", new WaitExplained(Wait));
+        yield return ("di-none", new WaitExplained(null));
     }
 
     private static SweepState Replay()

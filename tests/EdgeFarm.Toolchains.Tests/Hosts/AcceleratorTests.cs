@@ -103,7 +103,7 @@ public sealed class AcceleratorTests : IDisposable
         Card("card1", "0x8086", "0x7d55", "DRIVER=i915\nPCI_CLASS=30000\nPCI_ID=8086:7D55\nPCI_SLOT_NAME=0000:00:02.0\n");
         Card("card2", "0x8086", "0xe20b", "DRIVER=xe\nPCI_SLOT_NAME=0000:03:00.0\n");
         _host.File("/sys/class/drm/card2/device/tile0/physical_vram_size_bytes", "0x2fa000000\n")
-            .File("/sys/class/drm/card1-eDP-1/status", "connected\n").File("/sys/class/drm/renderD128/dev", "226:128\n").File("/sys/class/drm/version", "drm 1.1.0\n")
+            .File("/sys/class/drm/card1-eDP-1/status", "connected\n").File("/sys/class/drm/renderD128/device/vendor", "0x8086\n").File("/sys/class/drm/version", "drm 1.1.0\n")
             .File("/sys/class/accel/accel0/device/vendor", "0x8086\n").File("/sys/class/accel/accel0/device/device", "0x7d1d\n")
             .File("/sys/class/accel/accel0/device/uevent", "DRIVER=intel_vpu\nPCI_SLOT_NAME=0000:00:0b.0\n").File("/dev/accel/accel0", "");
         var report = await _host.ProbeAsync();
