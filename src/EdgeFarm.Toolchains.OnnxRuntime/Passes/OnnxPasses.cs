@@ -1,5 +1,6 @@
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes.Dynamic;
+using EdgeFarm.Toolchains.OnnxRuntime.Passes.WeightOnly;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Passes;
 
@@ -15,6 +16,7 @@ public static class OnnxPasses
     public static IReadOnlyList<OnnxPass> All { get; } =
     [
         new OnnxDynamicQuantization(),
+        new OnnxMatMulNBits(),
     ];
 
     /// <summary>The pass of this name, in any case; InvalidInput names the ones there are.</summary>
