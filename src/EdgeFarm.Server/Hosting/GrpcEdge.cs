@@ -14,8 +14,7 @@ namespace EdgeFarm.Server.Hosting;
 /// <summary>The public edge of a coordinator: gRPC services, health, metrics. It needs an <see cref="IFarm"/>, its queries and its store.</summary>
 internal static class GrpcEdge
 {
-    /// <summary>Name of the meter that every part of the farm writes to.</summary>
-    public const string MeterName = "EdgeFarm";
+    private const string MeterName = FarmMetrics.MeterName;
 
     private const int MaxMessageBytes = 1024 * 1024;
     private const string ReadyTag = "ready";
@@ -38,8 +37,6 @@ internal static class GrpcEdge
         services.AddGrpcHealthChecks()
             .AddCheck<StoreHealthCheck>("store", tags: [ReadyTag])
             .AddCheck<FarmHealthCheck>("farm", tags: [ReadyTag]);
-        services.AddSingleton<FleetMetrics>();
-        services.AddHostedService(s => s.GetRequiredService<FleetMetrics>());
         services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(MeterName).AddPrometheusExporter());
         return services;
     }

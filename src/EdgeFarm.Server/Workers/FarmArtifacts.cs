@@ -23,18 +23,24 @@ public sealed class FarmArtifacts(V1.Artifacts.ArtifactsClient client, IArtifact
 
     /// <inheritdoc/>
     public Task<Failure?> UploadAsync(StoredArtifact artifact, CancellationToken cancellationToken) =>
-        UploadAsync(store, artifact.Digest, artifact.Kind, cancellationToken);
+        PushAsync(client, store, artifact.Digest, artifact.Kind, cancellationToken);
 
     /// <summary>Brings an artifact to the farm from any source, e.g. a client's own files. Null when the farm has it.</summary>
+    /// <param name="client">The farm's service.</param>
     /// <param name="source">Holds the artifact.</param>
     /// <param name="digest">Its name.</param>
     /// <param name="kind">File or tree.</param>
     /// <param name="cancellationToken">Ends the transfer; what arrived is kept.</param>
-    public async Task<Failure?> UploadAsync(IBlobSource source, Digest digest, ArtifactKind kind, CancellationToken cancellationToken) =>
+    public static async Task<Failure?> PushAsync(
+        V1.Artifacts.ArtifactsClient client, IBlobSource source, Digest digest, ArtifactKind kind, CancellationToken cancellationToken) =>
         (await ArtifactTransfer.PushAsync(
-            source, token => StatusAsync(digest, kind, token), (chunks, token) => SendAsync(digest, kind, chunks, token), cancellationToken)).Failure;
+            source,
+            token => StatusAsync(client, digest, kind, token),
+            (chunks, token) => SendAsync(client, digest, kind, chunks, token),
+            cancellationToken)).Failure;
 
-    private async Task<Outcome<ArtifactStatus>> StatusAsync(Digest digest, ArtifactKind kind, CancellationToken cancellationToken)
+    private static async Task<Outcome<ArtifactStatus>> StatusAsync(
+        V1.Artifacts.ArtifactsClient client, Digest digest, ArtifactKind kind, CancellationToken cancellationToken)
     {
         try
         {
@@ -61,8 +67,8 @@ public sealed class FarmArtifacts(V1.Artifacts.ArtifactsClient client, IArtifact
         }
     }
 
-    private async Task<Outcome<ArtifactStatus>> SendAsync(
-        Digest digest, ArtifactKind kind, IAsyncEnumerable<Outcome<ArtifactChunk>> chunks, CancellationToken cancellationToken)
+    private static async Task<Outcome<ArtifactStatus>> SendAsync(
+        V1.Artifacts.ArtifactsClient client, Digest digest, ArtifactKind kind, IAsyncEnumerable<Outcome<ArtifactChunk>> chunks, CancellationToken cancellationToken)
     {
         try
         {
@@ -90,7 +96,7 @@ public sealed class FarmArtifacts(V1.Artifacts.ArtifactsClient client, IArtifact
         }
 
         // The answer holds one page of needs only.
-        return await StatusAsync(digest, kind, cancellationToken);
+        return await StatusAsync(client, digest, kind, cancellationToken);
     }
 
     private async IAsyncEnumerable<Outcome<ArtifactChunk>> DownloadAsync(
