@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Text.Json;
+using System.Text.Unicode;
 using EdgeFarm.Core.Jobs;
 
 namespace EdgeFarm.ModelFormats.Io;
@@ -31,24 +32,51 @@ internal readonly struct JsonNode
     /// <summary>Parses JSON text in UTF-8.</summary>
     public static JsonNode Parse(ReadOnlyMemory<byte> utf8, string name)
     {
+        if (utf8.Span.StartsWith((ReadOnlySpan<byte>)[0xEF, 0xBB, 0xBF]))
+        {
+            utf8 = utf8[3..];
+        }
+
+        if (!Utf8.IsValid(utf8.Span))
+        {
+            throw new FailureException(Failure.InvalidInput($"{name}: not sound JSON: it is not UTF-8"));
+        }
+
         try
         {
-            if (utf8.Span.StartsWith((ReadOnlySpan<byte>)[0xEF, 0xBB, 0xBF]))
+            using var document = JsonDocument.Parse(utf8, new JsonDocumentOptions { AllowDuplicateProperties = false, MaxDepth = 64 });
+            var root = document.RootElement.Clone();
+            if (utf8.Span.IndexOf("\\ud"u8) >= 0 || utf8.Span.IndexOf("\\uD"u8) >= 0)
             {
-                utf8 = utf8[3..];
+                ReadKeys(root);
             }
 
-            using var document = JsonDocument.Parse(utf8, new JsonDocumentOptions { AllowDuplicateProperties = false, MaxDepth = 64 });
-            return new JsonNode(document.RootElement.Clone(), name);
+            return new JsonNode(root, name);
         }
-        catch (JsonException e)
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
+            // System.Text.Json reports half a surrogate pair as an invalid operation.
             throw new FailureException(Failure.InvalidInput($"{name}: not sound JSON: {e.Message}"));
         }
-        catch (InvalidOperationException e)
+    }
+
+    // Keys with half a surrogate pair throw when they are read; better here than anywhere else.
+    private static void ReadKeys(JsonElement element)
+    {
+        if (element.ValueKind == JsonValueKind.Object)
         {
-            // System.Text.Json reports keys that are not UTF-8 this way.
-            throw new FailureException(Failure.InvalidInput($"{name}: not sound JSON: {e.Message}"));
+            foreach (var property in element.EnumerateObject())
+            {
+                _ = property.Name.Length;
+                ReadKeys(property.Value);
+            }
+        }
+        else if (element.ValueKind == JsonValueKind.Array)
+        {
+            foreach (var item in element.EnumerateArray())
+            {
+                ReadKeys(item);
+            }
         }
     }
 

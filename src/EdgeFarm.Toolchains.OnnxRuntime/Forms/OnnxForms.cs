@@ -24,6 +24,12 @@ public static class OnnxForms
         Form(
             "dynamic-int8-per-channel", "dynamic INT8 with a scale per output channel", "5-8",
             ("OnnxDynamicQuantization", [("per_channel", "true")])),
+        Form(
+            "int8", "INT8 weights in blocks of 32, embeddings included; activations stay floating point", "5-8",
+            ("OnnxMatMulNBits", [("bits", "8"), ("op_types_to_quantize", "MatMul,Gemm,Gather")])),
+        Form(
+            "int4", "INT4 weights in blocks of 32, embeddings included; activations stay floating point", "3-4",
+            ("OnnxMatMulNBits", [("bits", "4"), ("op_types_to_quantize", "MatMul,Gemm,Gather")])),
     ];
 
     /// <summary>The form of this name, in any case; InvalidInput names the ones there are.</summary>

@@ -16,8 +16,8 @@ public abstract class OnnxPass
     /// <summary>Its parameters.</summary>
     public abstract IReadOnlyList<PassParameter> Parameters { get; }
 
-    /// <summary>Whether it runs the model, so that it needs ONNX Runtime and usually calibration data.</summary>
-    public virtual bool NeedsRuntime => false;
+    /// <summary>Whether it runs the model on calibration samples, and so needs ONNX Runtime.</summary>
+    public virtual bool UsesCalibration => false;
 
     /// <summary>Checks values for this pass.</summary>
     public Outcome<PassArguments> Parse(IReadOnlyDictionary<string, string> given) => PassArguments.Parse(Type, Parameters, given);

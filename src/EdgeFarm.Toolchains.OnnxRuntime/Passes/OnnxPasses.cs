@@ -1,5 +1,7 @@
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes.Dynamic;
+using EdgeFarm.Toolchains.OnnxRuntime.Passes.Static;
+using EdgeFarm.Toolchains.OnnxRuntime.Passes.WeightOnly;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Passes;
 
@@ -15,6 +17,8 @@ public static class OnnxPasses
     public static IReadOnlyList<OnnxPass> All { get; } =
     [
         new OnnxDynamicQuantization(),
+        new OnnxMatMulNBits(),
+        new OnnxStaticQuantization(),
     ];
 
     /// <summary>The pass of this name, in any case; InvalidInput names the ones there are.</summary>

@@ -29,4 +29,11 @@ public sealed record PassReport(
     IReadOnlyDictionary<string, string> Parameters,
     IReadOnlyList<ChangedOp> Changed,
     IReadOnlyList<SkippedOp> Skipped,
-    IReadOnlyList<string> Notes);
+    IReadOnlyList<string> Notes)
+{
+    /// <summary>What works, but the user should know before he relies on it.</summary>
+    public IReadOnlyList<string> Warnings { get; init; } = [];
+
+    /// <summary>Whether random input stood in for calibration samples.</summary>
+    public bool Synthetic { get; init; }
+}
