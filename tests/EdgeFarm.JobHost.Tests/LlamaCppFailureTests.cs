@@ -153,7 +153,7 @@ public sealed class LlamaCppFailureTests : IDisposable
 
         Assert.Null(run.Failure);
         var output = Assert.Single(run.Result!.Outputs);
-        Assert.Equal(("model", "model", "gguf"), (output.Name, output.SameAsInput, output.Format));
+        Assert.Equal(("model", "source", "gguf"), (output.Name, output.SameAsInput, output.Format));
         using var report = JsonDocument.Parse(run.Result.Result.Report);
         Assert.Equal("llama", report.RootElement.GetProperty("architecture").GetString());
         Assert.InRange(report.RootElement.GetProperty("parameters").GetInt64(), 5_000_000, 6_000_000);

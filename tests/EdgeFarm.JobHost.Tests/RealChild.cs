@@ -45,7 +45,7 @@ internal sealed class RealChild : IDisposable
 
     public Task<JobHostRun> ProbeAsync(string engine) => _runner.ProbeAsync(engine, Limits, default);
 
-    public Task<JobHostRun> ImportAsync(string model) => RunAsync("none", JobKind.Import, "Import", [("model", model)], []);
+    public Task<JobHostRun> ImportAsync(string model) => RunAsync("none", JobKind.Import, "Import", [("source", model)], []);
 
     public Task<JobHostRun> RunAsync(
         string engine,

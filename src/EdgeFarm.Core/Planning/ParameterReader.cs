@@ -10,8 +10,6 @@ internal static class ParameterReader
     public static string? Read(ParameterDescriptor parameter, string value, IReadOnlySet<string> dataSets, out string problem)
     {
         problem = "";
-
-        // Words stand beside numbers too: threads: auto.
         if (parameter.Choices.FirstOrDefault(c => c.Equals(value, StringComparison.OrdinalIgnoreCase)) is { } word)
         {
             return word;
@@ -85,7 +83,7 @@ internal static class ParameterReader
         (true, false) => $" of at least {Text(parameter.Minimum)}",
         (false, true) => $" of at most {Text(parameter.Maximum)}",
         _ => "",
-    };
+    } + (parameter.Choices.IsEmpty ? "" : $", nor {string.Join(" or ", parameter.Choices)}");
 
     private static string Text(double bound) => bound.ToString("R", CultureInfo.InvariantCulture);
 }

@@ -8,12 +8,15 @@ namespace EdgeFarm.Toolchains.Imports;
 
 /// <summary>
 /// The import, which is the same for every toolchain: checks a model source by its format's reader and names the format. The model
-/// stays as it is: the output <c>model</c> is the input <c>model</c>. The result's report holds <c>format</c>, <c>architecture</c> (as the
+/// stays as it is: the output <c>model</c> is the input <c>source</c>. The result's report holds <c>format</c>, <c>architecture</c> (as the
 /// file names it, or null) and <c>parameters</c> (elements of all weights).
 /// </summary>
 public static class ImportJob
 {
-    /// <summary>Name of both the input and the output.</summary>
+    /// <summary>Name of the input.</summary>
+    public const string Source = "source";
+
+    /// <summary>Name of the output.</summary>
     public const string Model = "model";
 
     private static ReadOnlySpan<byte> GgufMagic => "GGUF"u8;
@@ -21,9 +24,9 @@ public static class ImportJob
     /// <summary>Runs the job. InvalidInput when the source is not what its name or content says, with the offset and the reason; Unsupported for a kind of source that no reader knows.</summary>
     public static Outcome<EngineResult> Run(JobContext job)
     {
-        if (!job.Inputs.TryGetValue(Model, out var input))
+        if (!job.Inputs.TryGetValue(Source, out var input))
         {
-            return new Failure(FailureType.Internal, $"an import needs the input '{Model}'");
+            return new Failure(FailureType.Internal, $"an import needs the input '{Source}'");
         }
 
         job.Progress(0, $"checking {input.Artifact.FileName}");
@@ -38,7 +41,7 @@ public static class ImportJob
         job.Progress(1, $"{input.Artifact.FileName} is {format}");
         return new EngineResult
         {
-            Outputs = [new OutputFile(Model, input.Artifact.FileName, format, SameAsInput: Model)],
+            Outputs = [new OutputFile(Model, input.Artifact.FileName, format, SameAsInput: Source)],
             Result = new JobResult { Report = report },
         };
     }

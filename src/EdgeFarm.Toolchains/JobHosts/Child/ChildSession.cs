@@ -12,7 +12,7 @@ namespace EdgeFarm.Toolchains.JobHosts.Child;
 /// </summary>
 internal sealed class ChildSession
 {
-    private const int ConnectTimeoutMs = 10_000;
+    private const int ConnectTimeoutMs = 3_000;
     private const int ProgressIntervalMs = 100;
     private const int MaxLineChars = 16 * 1024;
 
