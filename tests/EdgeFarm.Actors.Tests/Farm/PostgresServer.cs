@@ -29,9 +29,10 @@ internal sealed class PostgresServer : IAsyncDisposable
         var isRoot = Environment.UserName == "root";
         if (isRoot)
         {
-            File.SetUnixFileMode(directory, (UnixFileMode)0b111_101_101);
-            using var chown = Process.Start("chown", ["postgres", data]);
-            await chown.WaitForExitAsync();
+            using var enter = Process.Start("chmod", ["755", directory]);
+            await enter.WaitForExitAsync();
+            using var own = Process.Start("chown", ["postgres", data]);
+            await own.WaitForExitAsync();
         }
 
         Process Run(string program, params string[] arguments)
