@@ -1,0 +1,119 @@
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.RegularExpressions;
+using EdgeFarm.Core.Artifacts;
+using EdgeFarm.Core.Jobs;
+
+namespace EdgeFarm.Toolchains.LlamaCpp.Native;
+
+/// <summary>Finds the files of a llama.cpp build.</summary>
+internal sealed partial record LlamaLibraryFiles(string Directory, string Llama, string Ggml, string GgmlBase, bool Packaged)
+{
+    /// <summary>The environment variable that names a build of the user's own: its directory or its libllama file.</summary>
+    public const string Variable = "EDGEFARM_LLAMA_LIB";
+
+    /// <summary>The folder of the packaged libraries below the program's own.</summary>
+    public static string PackagedDirectory => Path.Combine(AppContext.BaseDirectory, "natives", "llama.cpp", Rid);
+
+    private static string Rid =>
+        (OperatingSystem.IsLinux() ? "linux" : OperatingSystem.IsMacOS() ? "osx" : "win") + "-" + RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant();
+
+    /// <summary>The build that <paramref name="path"/>, else the environment, else the package gives. Unsupported when there is none.</summary>
+    public static LlamaLibraryFiles Locate(string? path)
+    {
+        var wanted = path ?? Environment.GetEnvironmentVariable(Variable);
+        if (!string.IsNullOrEmpty(wanted))
+        {
+            return File.Exists(wanted)
+                ? In(Path.GetDirectoryName(Path.GetFullPath(wanted))!, Path.GetFullPath(wanted), packaged: false)
+                : In(Path.GetFullPath(wanted), null, packaged: false);
+        }
+
+        return System.IO.Directory.Exists(PackagedDirectory)
+            ? In(PackagedDirectory, null, packaged: true)
+            : throw new FailureException(Failure.Unsupported(
+                $"this build of EdgeFarm brings no llama.cpp for {Rid}: linux-x64 and linux-arm64 are supported so far (built on a machine with npm); {Variable} can name a directory with a build of llama.cpp {LlamaAbi.Known[0].Version} of your own"));
+    }
+
+    private static LlamaLibraryFiles In(string directory, string? llama, bool packaged)
+    {
+        var names = System.IO.Directory.Exists(directory)
+            ? System.IO.Directory.EnumerateFiles(directory).Select(file => Path.GetFileName(file)!).Order(StringComparer.Ordinal).ToList()
+            : [];
+        string Find(Regex pattern, string what) => names.Where(name => pattern.IsMatch(name)).MinBy(name => name.Length) is { } found
+            ? Path.Combine(directory, found)
+            : throw new FailureException(Failure.Unsupported($"{directory} holds no {what} library; {Variable} must name a directory with libllama, libggml, libggml-base and the ggml backends, or the libllama file in it"));
+
+        return new LlamaLibraryFiles(directory, llama ?? Find(LlamaName(), "llama"), Find(GgmlName(), "ggml"), Find(GgmlBaseName(), "ggml-base"), packaged);
+    }
+
+    /// <summary>
+    /// The ggml backends in the directory, best variant of each backend: GPUs before the CPU, as the library orders them. The RPC backend
+    /// is left out: it would let a model file's reader talk to the network.
+    /// </summary>
+    public IReadOnlyList<LlamaBackendFile> BestBackends() =>
+    [
+        .. System.IO.Directory.EnumerateFiles(Directory)
+            .Select(file => (File: file, Match: BackendName().Match(Path.GetFileName(file))))
+            .Where(entry => entry.Match.Success && entry.Match.Groups["backend"].Value is not ("base" or "rpc"))
+            .GroupBy(entry => entry.Match.Groups["backend"].Value, StringComparer.Ordinal)
+            .OrderBy(backend => backend.Key == "cpu").ThenBy(backend => backend.Key, StringComparer.Ordinal)
+            .Select(backend => Best(backend.Key, [.. backend.Select(entry => (entry.File, entry.Match.Groups["variant"].Value))]))
+            .OfType<LlamaBackendFile>(),
+    ];
+
+    private static unsafe LlamaBackendFile? Best(string backend, IReadOnlyList<(string File, string Variant)> candidates)
+    {
+        LlamaBackendFile? best = null;
+        var bestScore = 0;
+        foreach (var (file, variant) in candidates.OrderBy(candidate => candidate.File, StringComparer.Ordinal))
+        {
+            if (!NativeLibrary.TryLoad(file, out var handle))
+            {
+                continue;
+            }
+
+            // A score of zero says that this processor cannot run the variant; a build with one variant has no scores.
+            var score = NativeLibrary.TryGetExport(handle, "ggml_backend_score", out var function)
+                ? ((delegate* unmanaged[Cdecl]<int>)function)()
+                : variant.Length == 0 ? 1 : 0;
+            NativeLibrary.Free(handle);
+            if (score > bestScore)
+            {
+                (best, bestScore) = (new LlamaBackendFile(backend, variant.Length == 0 ? "generic" : variant, file), score);
+            }
+        }
+
+        return best;
+    }
+
+    /// <summary>SHA-256 over the digests of the three libraries, which are what decides results beside the CPU variant.</summary>
+    public Digest ComputeDigest()
+    {
+        var lines = new StringBuilder();
+        foreach (var file in (string[])[Llama, Ggml, GgmlBase])
+        {
+            using var stream = File.OpenRead(file);
+            lines.Append(Convert.ToHexStringLower(SHA256.HashData(stream))).Append('\n');
+        }
+
+        return Digest.OfText(lines.ToString());
+    }
+
+    // Packages put a version into the name, GPU packages the backend's name too: libllama.v0.5.0.so, libllama.vulkan.v0.5.0.so.
+    [GeneratedRegex(@"^(lib)?llama(\.[\w.]+)?\.(so|dylib|dll)(\.\d+)*$")]
+    private static partial Regex LlamaName();
+
+    [GeneratedRegex(@"^(lib)?ggml(\.[\w.]+)?\.(so|dylib|dll)(\.\d+)*$")]
+    private static partial Regex GgmlName();
+
+    [GeneratedRegex(@"^(lib)?ggml-base(\.[\w.]+)?\.(so|dylib|dll)(\.\d+)*$")]
+    private static partial Regex GgmlBaseName();
+
+    [GeneratedRegex(@"^(lib)?ggml-(?<backend>[a-z]+)(-(?<variant>[\w.]+?))?\.(so|dll)$")]
+    private static partial Regex BackendName();
+}
+
+/// <summary>A backend library and which of its variants it is.</summary>
+internal sealed record LlamaBackendFile(string Backend, string Variant, string Path);

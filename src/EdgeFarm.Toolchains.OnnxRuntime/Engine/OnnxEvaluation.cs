@@ -1,0 +1,242 @@
+using EdgeFarm.Core.Jobs;
+using EdgeFarm.ModelFormats.Npy;
+using Microsoft.ML.OnnxRuntime;
+
+namespace EdgeFarm.Toolchains.OnnxRuntime.Engine;
+
+/// <summary>An evaluation of a form against its unquantized baseline.</summary>
+/// <param name="ModelPath">The form.</param>
+/// <param name="BaselinePath">The baseline; the same path as the form's for the baseline's own row.</param>
+public sealed record OnnxEvaluationRequest(string ModelPath, string BaselinePath)
+{
+    /// <summary>Session settings.</summary>
+    public OrtSettings Settings { get; init; } = new();
+
+    /// <summary>Data set (.npz with an array per input, or .npy for a model with one input); null for seeded input.</summary>
+    public string? DataPath { get; init; }
+
+    /// <summary>Array of class numbers in the data set; null where it has none.</summary>
+    public string? Labels { get; init; }
+
+    /// <summary>Shapes of inputs by name for seeded input.</summary>
+    public IReadOnlyDictionary<string, long[]> Dims { get; init; } = new Dictionary<string, long[]>();
+
+    /// <summary>Most samples of the data set that are used; 0 for all.</summary>
+    public int MaxSamples { get; init; }
+
+    /// <summary>Samples of seeded input.</summary>
+    public int SyntheticSamples { get; init; } = 16;
+
+    /// <summary>Seed of seeded input.</summary>
+    public int Seed { get; init; } = 1;
+}
+
+/// <summary>What an evaluation found.</summary>
+/// <param name="Metrics"><c>cosine</c>, <c>sqnr</c>, <c>max_error</c>, <c>top1_agreement</c>, <c>top5_agreement</c>, <c>accuracy</c>: those that have a finite value.</param>
+/// <param name="Samples">Samples that were run.</param>
+/// <param name="Flags"><c>synthetic_input</c> where no data set was given.</param>
+/// <param name="Notes">What else the user should know.</param>
+/// <param name="RuntimeVersion">ONNX Runtime's release.</param>
+public sealed record OnnxEvaluationResult(
+    IReadOnlyList<OnnxMetric> Metrics,
+    int Samples,
+    IReadOnlyList<string> Flags,
+    IReadOnlyList<string> Notes,
+    string RuntimeVersion);
+
+/// <summary>
+/// Compares a form's outputs with the baseline's on the same samples, one sample (or one fixed batch) at a time. Where a sample has a
+/// two-dimensional mask (<c>attention_mask</c>), output positions that it hides are left out.
+/// </summary>
+public static class OnnxEvaluation
+{
+    /// <summary>Runs the evaluation.</summary>
+    public static Outcome<OnnxEvaluationResult> Run(OnnxEvaluationRequest request, Action<string>? log = null, CancellationToken cancellation = default)
+    {
+        try
+        {
+            return Evaluate(request, log ?? (_ => { }), cancellation);
+        }
+        catch (FailureException e)
+        {
+            return e.Failure;
+        }
+        catch (OperationCanceledException)
+        {
+            return new Failure(FailureType.Cancelled, "the evaluation was cancelled");
+        }
+        catch (Exception e) when (OrtFailures.IsExpected(e))
+        {
+            return OrtFailures.From(e, Path.GetFileName(request.ModelPath), "run");
+        }
+    }
+
+    private static OnnxEvaluationResult Evaluate(OnnxEvaluationRequest request, Action<string> log, CancellationToken cancellation)
+    {
+        using var form = OrtSession.Load(request.ModelPath, request.Settings);
+        using var baseline = OrtSession.Load(request.BaselinePath, request.Settings);
+        if (!form.Outputs.Order(StringComparer.Ordinal).SequenceEqual(baseline.Outputs.Order(StringComparer.Ordinal)))
+        {
+            throw new FailureException(Failure.InvalidInput(
+                $"'{form.Name}' gives {string.Join(", ", form.Outputs)}, its baseline '{baseline.Name}' gives {string.Join(", ", baseline.Outputs)}: they cannot be compared"));
+        }
+
+        var data = request.DataPath is null ? null : LoadData(request.DataPath);
+        var labels = request.Labels is null ? null : Labels(data, request.Labels);
+        var samples = data is null
+            ? SampleSource.Seeded(baseline, ModelInputs.Shapes(baseline, request.Dims), request.Seed, request.SyntheticSamples)
+            : SampleSource.From(baseline, data, request.MaxSamples);
+        log($"{samples.Count} samples{(data is null ? " of seeded input" : "")}");
+
+        var comparison = new OutputComparison();
+        var (right, judged, count) = (0L, 0L, 0);
+        foreach (var (first, arrays) in samples.Batches)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            var expected = RunAll(baseline, baseline.Outputs, arrays);
+            var actual = RunAll(form, baseline.Outputs, arrays);
+            var mask = Mask(arrays);
+            for (var o = 0; o < expected.Count; o++)
+            {
+                Compare(comparison, expected[o], actual[o], mask, baseline.Outputs[o]);
+            }
+
+            if (labels is not null)
+            {
+                var (values, shape) = actual.FirstOrDefault(a => a.Shape.Length == 2);
+                if (values is null)
+                {
+                    throw new FailureException(Failure.InvalidInput($"'{form.Name}' has no output of one row of classes per sample, so labels cannot be compared"));
+                }
+
+                for (var row = 0; row < shape[0] && first + row < labels.Length; row++)
+                {
+                    judged++;
+                    right += OutputComparison.Best(values.AsSpan(row * (int)shape[1], (int)shape[1])) == labels[first + row] ? 1 : 0;
+                }
+            }
+
+            count = first + (int)arrays.Values.First().Rows;
+        }
+
+        return Result(comparison, count, judged == 0 ? null : (double)right / judged, data is null);
+    }
+
+    private static OnnxEvaluationResult Result(OutputComparison comparison, int samples, double? accuracy, bool synthetic)
+    {
+        var metrics = new List<OnnxMetric>();
+        Add("cosine", "1", true, comparison.Cosine);
+        Add("sqnr", "dB", true, comparison.SqnrDb);
+        Add("max_error", "1", false, comparison.NonFinite == 0 ? comparison.MaxError : null);
+        Add("top1_agreement", "1", true, comparison.Top1);
+        Add("top5_agreement", "1", true, comparison.Top5);
+        Add("accuracy", "1", true, accuracy);
+        var notes = new List<string>();
+        if (comparison.NonFinite > 0)
+        {
+            notes.Add($"{comparison.NonFinite} output values are infinite or NaN where the baseline's are not");
+        }
+
+        if (comparison.Identical)
+        {
+            notes.Add("the outputs are the baseline's, bit for bit");
+        }
+
+        return new OnnxEvaluationResult(metrics, samples, synthetic ? ["synthetic_input"] : [], notes, OrtEnv.Instance().GetVersionString());
+
+        void Add(string name, string unit, bool higher, double? value)
+        {
+            if (value is { } v && double.IsFinite(v))
+            {
+                metrics.Add(new OnnxMetric(name, unit, higher, [v]));
+            }
+        }
+    }
+
+    private static IReadOnlyDictionary<string, NpyArray> LoadData(string path)
+    {
+        var loaded = NpyFile.Load(path);
+        return loaded.IsOk ? loaded.Value : throw new FailureException(loaded.Failure!);
+    }
+
+    private static long[] Labels(IReadOnlyDictionary<string, NpyArray>? data, string name)
+    {
+        if (data is null)
+        {
+            throw new FailureException(Failure.InvalidInput($"labels '{name}' are named, but no data set is"));
+        }
+
+        if (!data.TryGetValue(name, out var array))
+        {
+            throw new FailureException(Failure.InvalidInput($"the data set has no array '{name}' for labels; it has {string.Join(", ", data.Keys)}"));
+        }
+
+        return array.Type is NpyType.Float16 or NpyType.Float32 or NpyType.Float64
+            ? throw new FailureException(Failure.InvalidInput($"labels '{name}' are {array.Type}; class numbers are integers"))
+            : array.ToInt64s();
+    }
+
+    private static List<(float[]? Values, long[] Shape)> RunAll(OrtSession session, IReadOnlyList<string> outputs, IReadOnlyDictionary<string, NpyArray> arrays)
+    {
+        var inputs = arrays.ToDictionary(a => a.Key, a => ModelInputs.ToOrt(session, a.Key, a.Value), StringComparer.Ordinal);
+        try
+        {
+            using var values = session.Run(inputs, [.. outputs]);
+            return values.Select(v => (ModelInputs.Floats(v), v.IsTensor ? v.GetTensorTypeAndShape().Shape : [])).ToList();
+        }
+        finally
+        {
+            foreach (var value in inputs.Values)
+            {
+                value.Dispose();
+            }
+        }
+    }
+
+    private static void Compare(OutputComparison comparison, (float[]? Values, long[] Shape) expected, (float[]? Values, long[] Shape) actual, NpyArray? mask, string output)
+    {
+        if (expected.Values is not { Length: > 0 } e || actual.Values is not { } a)
+        {
+            return;
+        }
+
+        if (a.Length != e.Length)
+        {
+            throw new FailureException(Failure.InvalidInput(
+                $"output '{output}' is [{string.Join(",", actual.Shape)}], the baseline's is [{string.Join(",", expected.Shape)}]: they cannot be compared"));
+        }
+
+        var rank = expected.Shape.Length;
+        var rows = rank < 2 ? 1 : (int)expected.Shape[0];
+        var stride = e.Length / rows;
+        var classes = rank == 0 ? 1 : expected.Shape[^1];
+        var masked = mask is not null && rank == 3 && mask.Shape.Count == 2 && mask.Shape[0] == expected.Shape[0] && mask.Shape[1] == expected.Shape[1];
+        var visible = masked ? mask!.ToInt64s() : [];
+        for (var row = 0; row < rows; row++)
+        {
+            if (!masked)
+            {
+                comparison.Add(e.AsSpan(row * stride, stride), a.AsSpan(row * stride, stride), classes);
+                continue;
+            }
+
+            var positions = Enumerable.Range(0, (int)expected.Shape[1]).Where(p => visible[(row * expected.Shape[1]) + p] != 0).ToList();
+            comparison.Add(Pick(e, row, positions), Pick(a, row, positions), classes);
+        }
+
+        float[] Pick(float[] values, int row, List<int> positions)
+        {
+            var width = (int)classes;
+            var picked = new float[positions.Count * width];
+            for (var i = 0; i < positions.Count; i++)
+            {
+                values.AsSpan((row * stride) + (positions[i] * width), width).CopyTo(picked.AsSpan(i * width));
+            }
+
+            return picked;
+        }
+    }
+
+    private static NpyArray? Mask(IReadOnlyDictionary<string, NpyArray> arrays) =>
+        arrays.FirstOrDefault(a => a.Key.Contains("mask", StringComparison.OrdinalIgnoreCase) && a.Value.Shape.Count == 2).Value;
+}

@@ -1,0 +1,68 @@
+using EdgeFarm.Core.Jobs;
+using EdgeFarm.ModelFormats.Npy;
+
+namespace EdgeFarm.Toolchains.OnnxRuntime.Engine;
+
+/// <summary>Samples for a model, in batches of the size that it wants (1 where it takes any).</summary>
+internal sealed class SampleSource
+{
+    private SampleSource(int count, IEnumerable<(int First, IReadOnlyDictionary<string, NpyArray> Arrays)> batches) => (Count, Batches) = (count, batches);
+
+    /// <summary>Samples in all.</summary>
+    public int Count { get; }
+
+    /// <summary>Number of the first sample of a batch, and an array per input.</summary>
+    public IEnumerable<(int First, IReadOnlyDictionary<string, NpyArray> Arrays)> Batches { get; }
+
+    /// <summary>Seeded samples.</summary>
+    public static SampleSource Seeded(OrtSession session, IReadOnlyDictionary<string, long[]> shapes, int seed, int count) =>
+        new(count, Enumerable.Range(0, count).Select(i => (i, ModelInputs.Seeded(session, shapes, seed + i))));
+
+    /// <summary>Rows of a data set. Arrays that are no input of the model (labels) are left out.</summary>
+    /// <exception cref="FailureException">InvalidInput: an input has no array, or one of another shape.</exception>
+    public static SampleSource From(OrtSession session, IReadOnlyDictionary<string, NpyArray> data, int maxSamples)
+    {
+        var arrays = new Dictionary<string, NpyArray>(StringComparer.Ordinal);
+        foreach (var name in session.Inputs)
+        {
+            var array = data.TryGetValue(name, out var own) ? own
+                : session.Inputs.Count == 1 && data.TryGetValue(NpyFile.SingleName, out var single) ? single
+                : throw Invalid($"the data set has no array '{name}' for '{session.Name}'; it has {string.Join(", ", data.Keys)}");
+            var dims = session.Inner.InputMetadata[name].Dimensions;
+            if (array.Shape.Count != dims.Length || dims.Skip(1).Where((d, i) => d > 0 && d != array.Shape[i + 1]).Any())
+            {
+                throw Invalid($"'{session.Name}' takes '{name}' as [{string.Join(", ", dims.Select(d => d > 0 ? $"{d}" : "any"))}], the data set has [{string.Join(", ", array.Shape)}]");
+            }
+
+            arrays[name] = array;
+        }
+
+        if (arrays.Count == 0)
+        {
+            throw Invalid($"'{session.Name}' has no inputs");
+        }
+
+        var rows = arrays.Values.First().Rows;
+        if (arrays.Values.Any(a => a.Rows != rows) || rows == 0)
+        {
+            throw Invalid($"the data set's arrays have different or no rows: {string.Join(", ", arrays.Select(a => $"{a.Key} {a.Value.Rows}"))}");
+        }
+
+        var batch = (int)Math.Max(1, session.Inputs.Max(i => session.Inner.InputMetadata[i].Dimensions is { Length: > 0 } d ? d[0] : 1));
+        var count = (int)Math.Min(rows, maxSamples > 0 ? maxSamples : int.MaxValue) / batch * batch;
+        if (count == 0)
+        {
+            throw Invalid($"'{session.Name}' takes {batch} samples at a time, the data set has {rows}");
+        }
+
+        return new SampleSource(count, Enumerable.Range(0, count / batch).Select(b => (b * batch, (IReadOnlyDictionary<string, NpyArray>)Slice(arrays, b * batch, batch))));
+    }
+
+    private static Dictionary<string, NpyArray> Slice(Dictionary<string, NpyArray> arrays, int first, int count) =>
+        arrays.ToDictionary(
+            a => a.Key,
+            a => new NpyArray(a.Value.Type, [count, .. a.Value.Shape.Skip(1)], a.Value.RowBytes(first, count).ToArray()),
+            StringComparer.Ordinal);
+
+    private static FailureException Invalid(string message) => new(Failure.InvalidInput(message));
+}

@@ -1,0 +1,270 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text.Json;
+using EdgeFarm.Core.Fleet;
+using EdgeFarm.Core.Jobs;
+using EdgeFarm.Core.Measurements;
+using EdgeFarm.Core.Planning;
+using EdgeFarm.Toolchains.OnnxRuntime.Engine;
+using EdgeFarm.Toolchains.OnnxRuntime.Optimize;
+using EdgeFarm.Toolchains.OnnxRuntime.Passes;
+
+namespace EdgeFarm.Toolchains.OnnxRuntime;
+
+/// <summary>ONNX Runtime as the job host drives it: jobs in, results out. See <see cref="OnnxRuntimeDescriptor"/> for operations and parameters.</summary>
+public sealed class OnnxRuntimeEngine : IToolchainEngine
+{
+    private const string ModelName = "model", ModelFile = "model.onnx", CalibrationName = "calibration", DataName = "data", BaselineName = "baseline";
+
+    // What a report names one by one; the rest is counted, so that a result stays small.
+    private const int MaxListed = 500;
+
+    /// <inheritdoc/>
+    public string Id => OnnxRuntimeDescriptor.Id;
+
+    /// <inheritdoc/>
+    public Outcome<EngineProbe> Probe(CancellationToken cancellationToken)
+    {
+        var probe = OnnxRuntimeProbe.Run();
+        if (!probe.IsOk)
+        {
+            return probe.Failure!;
+        }
+
+        var info = probe.Value;
+        return new EngineProbe(
+            new ToolchainInfo(OnnxRuntimeDescriptor.Identity with { Release = info.Version }, [.. OnnxRuntimeDescriptor.Value.Passes.Select(p => p.Type)]),
+            new RuntimeInfo(OnnxRuntimeDescriptor.RuntimeIdentity with { Release = info.Version }, "cpu", LibraryDigest(info.LibraryPath), [FormatNames.Onnx], ["cpu"]),
+            [],
+            [$"ONNX Runtime {info.Version}, execution providers {string.Join(", ", info.Providers)}, from {info.LibraryPath}"]);
+    }
+
+    /// <inheritdoc/>
+    public Outcome<EngineResult> Run(JobContext job, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(job);
+        try
+        {
+            return job.Kind switch
+            {
+                JobKind.Optimize => Optimize(job, cancellationToken),
+                JobKind.Benchmark => Benchmark(job, cancellationToken),
+                JobKind.Evaluate when job.Operation == OnnxRuntimeDescriptor.CompareOperation => Evaluate(job, cancellationToken),
+                _ => Failure.Unsupported($"ONNX Runtime has no operation {job.Kind} {job.Operation}"),
+            };
+        }
+        catch (FailureException e)
+        {
+            return e.Failure;
+        }
+    }
+
+    private static Outcome<EngineResult> Optimize(JobContext job, CancellationToken cancellation)
+    {
+        CalibrationData? calibration = null;
+        if (job.Inputs.TryGetValue(CalibrationName, out var samples))
+        {
+            var loaded = CalibrationData.Load(samples.Path);
+            if (!loaded.IsOk)
+            {
+                return loaded.Failure!;
+            }
+
+            calibration = loaded.Value;
+        }
+
+        // A model whose weights outgrow one message is two files: a directory of its own keeps them together.
+        var directory = Path.Combine(job.OutputDirectory, ModelName);
+        Directory.CreateDirectory(directory);
+        var outcome = OnnxOptimizer.Run(
+            new OnnxOptimizeRequest(Model(job, ModelName), Path.Combine(directory, ModelFile), [new Passes.PassStep(job.Operation, job.Parameters)])
+            {
+                Calibration = calibration,
+                Threads = job.AutoThreads,
+            },
+            job.Log,
+            cancellation);
+        if (!outcome.IsOk)
+        {
+            return outcome.Failure!;
+        }
+
+        var result = outcome.Value;
+        var fileName = ModelName;
+        if (result.Files.Count == 1)
+        {
+            fileName = ModelFile;
+            File.Move(result.Files[0], Path.Combine(job.OutputDirectory, ModelFile));
+            Directory.Delete(directory);
+        }
+
+        var report = result.Passes[0];
+        return new EngineResult
+        {
+            Outputs = [new OutputFile(ModelName, fileName, FormatNames.Onnx)],
+            Result = Result(OnnxRuntimeDescriptor.Identity) with
+            {
+                Flags = report.Synthetic ? ["synthetic_input"] : [],
+                Warnings = [.. report.Warnings],
+                Report = Report(result, report),
+            },
+        };
+    }
+
+    private static Outcome<EngineResult> Benchmark(JobContext job, CancellationToken cancellation)
+    {
+        var outcome = OnnxBenchmark.Run(
+            new OnnxBenchmarkRequest(Model(job, ModelName))
+            {
+                Settings = Settings(job),
+                Dims = Dims(job),
+                Seed = Integer(job, "seed", 1),
+                MinimumRuns = Integer(job, "min_runs", 100),
+                MinimumTime = TimeSpan.FromSeconds(double.Parse(Text(job, "min_seconds", "1"), CultureInfo.InvariantCulture)),
+            },
+            job.Log,
+            cancellation);
+        if (!outcome.IsOk)
+        {
+            return outcome.Failure!;
+        }
+
+        var result = outcome.Value;
+        var size = job.Inputs[ModelName].Artifact.Size;
+        return new EngineResult
+        {
+            Result = Result(OnnxRuntimeDescriptor.RuntimeIdentity) with
+            {
+                Measurements = [.. result.Metrics.Select(m => new Measurement(m.Metric, m.Metric == "size" ? [size] : [.. m.Samples], OnnxRuntimeDescriptor.Id))],
+                Settings = result.Settings.ToImmutableSortedDictionary(StringComparer.Ordinal),
+                Flags = [.. result.Flags],
+                Report = JsonSerializer.Serialize(new { warmup_runs = result.WarmupRuns }),
+            },
+        };
+    }
+
+    private static Outcome<EngineResult> Evaluate(JobContext job, CancellationToken cancellation)
+    {
+        var settings = Settings(job);
+        var outcome = OnnxEvaluation.Run(
+            new OnnxEvaluationRequest(Model(job, ModelName), Model(job, BaselineName))
+            {
+                Settings = settings,
+                DataPath = job.Inputs.TryGetValue(DataName, out var data) ? data.Path : null,
+                Labels = job.Parameters.GetValueOrDefault("labels"),
+                Dims = Dims(job),
+                Seed = Integer(job, "seed", 1),
+                MaxSamples = Integer(job, "max_samples", 0),
+                SyntheticSamples = Integer(job, "synthetic_samples", 16),
+            },
+            job.Log,
+            cancellation);
+        if (!outcome.IsOk)
+        {
+            return outcome.Failure!;
+        }
+
+        var result = outcome.Value;
+        return new EngineResult
+        {
+            Result = Result(OnnxRuntimeDescriptor.RuntimeIdentity) with
+            {
+                Measurements = [.. result.Metrics.Select(m => new Measurement(m.Metric, [.. m.Samples], OnnxRuntimeDescriptor.Id))],
+                Settings = settings.Recorded().ToImmutableSortedDictionary(StringComparer.Ordinal),
+                Flags = [.. result.Flags],
+                Warnings = [.. result.Notes],
+                Report = JsonSerializer.Serialize(new { samples = result.Samples }),
+            },
+        };
+    }
+
+    private static string Report(OnnxOptimizeResult result, PassReport report) => JsonSerializer.Serialize(new
+    {
+        pass = report.Pass,
+        parameters = report.Parameters,
+        source_bytes = result.SourceBytes,
+        bytes = result.OutputBytes,
+        changed_nodes = report.Changed.Count,
+        skipped_nodes = report.Skipped.Count,
+        changed = report.Changed.Take(MaxListed).Select(c => new { node = c.Node, op_type = c.OpType, became = c.Became }),
+        skipped = report.Skipped.Take(MaxListed).Select(s => new { node = s.Node, op_type = s.OpType, reason = s.Reason }),
+        weights = result.Weights.Take(MaxListed).Select(w => new { name = w.Name, format = w.Format, sqnr_db = w.SqnrDb is { } db ? Math.Round(db, 2) : (double?)null }),
+        least_sqnr_db = result.Weights.Min(w => w.SqnrDb) is { } least ? Math.Round(least, 2) : (double?)null,
+        notes = report.Notes,
+    });
+
+    private static JobResult Result(EngineIdentity identity)
+    {
+        var probe = OnnxRuntimeProbe.Run();
+        var info = probe.IsOk ? probe.Value : throw new FailureException(probe.Failure!);
+        return new JobResult { Engine = identity with { Release = info.Version }, LibraryVariant = "cpu", LibraryDigest = LibraryDigest(info.LibraryPath) };
+    }
+
+    private static string LibraryDigest(string path)
+    {
+        if (path.Length == 0)
+        {
+            return "";
+        }
+
+        using var stream = File.OpenRead(path);
+        return Convert.ToHexStringLower(SHA256.HashData(stream));
+    }
+
+    private static OrtSettings Settings(JobContext job)
+    {
+        if (job.DeviceId != "cpu")
+        {
+            throw new FailureException(Failure.Unsupported($"this ONNX Runtime serves the CPU alone, not device {job.DeviceId}"));
+        }
+
+        var settings = new OrtSettings
+        {
+            IntraOpThreads = Text(job, "threads", "auto") == "auto" ? job.AutoThreads : Integer(job, "threads", 1),
+            InterOpThreads = Integer(job, "inter_op_threads", 1),
+            AllowSpinning = Text(job, "allow_spinning", "true") == "true",
+            GraphOptimization = Text(job, "graph_optimization", "all"),
+        };
+        return Text(job, "x64_quant_precision", "false") == "true"
+            ? settings with { Config = new Dictionary<string, string> { ["session.x64quantprecision"] = "1" } }
+            : settings;
+    }
+
+    private static Dictionary<string, long[]> Dims(JobContext job)
+    {
+        var dims = new Dictionary<string, long[]>(StringComparer.Ordinal);
+        foreach (var (key, value) in job.Parameters.Where(p => p.Key.StartsWith("dims.", StringComparison.Ordinal)))
+        {
+            var shape = value.Split(',').Select(d => long.TryParse(d, NumberStyles.None, CultureInfo.InvariantCulture, out var dim) ? dim : -1).ToArray();
+            dims[key["dims.".Length..]] = shape.All(d => d > 0) ? shape
+                : throw new FailureException(Failure.InvalidInput($"{key} '{value}' is not a list of positive dimensions"));
+        }
+
+        return dims;
+    }
+
+    private static string Model(JobContext job, string input)
+    {
+        if (!job.Inputs.TryGetValue(input, out var file))
+        {
+            throw new FailureException(new Failure(FailureType.Internal, $"the job {job.Operation} came without its input {input}"));
+        }
+
+        if (!Directory.Exists(file.Path))
+        {
+            return file.Path;
+        }
+
+        var models = Directory.EnumerateFiles(file.Path, "*.onnx").Take(2).ToList();
+        return models.Count == 1 ? models[0]
+            : throw new FailureException(Failure.InvalidInput($"'{file.Artifact.FileName}' holds {(models.Count == 0 ? "no" : "several")} .onnx files at its top; it needs one"));
+    }
+
+    private static string Text(JobContext job, string name, string fallback) => job.Parameters.GetValueOrDefault(name) is { Length: > 0 } text ? text : fallback;
+
+    private static int Integer(JobContext job, string name, int fallback) =>
+        int.TryParse(Text(job, name, fallback.ToString(CultureInfo.InvariantCulture)), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value)
+            ? value
+            : throw new FailureException(Failure.InvalidInput($"{name} '{job.Parameters[name]}' is not a whole number"));
+}

@@ -1,0 +1,68 @@
+using EdgeFarm.Core.Jobs;
+using EdgeFarm.ModelFormats.Onnx;
+using EdgeFarm.ModelFormats.Onnx.Proto;
+using EdgeFarm.Toolchains.OnnxRuntime.Engine;
+using EdgeFarm.Toolchains.OnnxRuntime.Passes;
+using EdgeFarm.Toolchains.OnnxRuntime.Quantization;
+
+namespace EdgeFarm.Toolchains.OnnxRuntime.Optimize;
+
+/// <summary>Reads a written model as a stranger would and holds it against its source.</summary>
+internal static class ModelProof
+{
+    /// <summary>Inputs and outputs as text: what callers rely on and no pass may change.</summary>
+    public static string Signature(GraphProto graph)
+    {
+        var initializers = graph.Initializer.Select(t => t.Name).ToHashSet(StringComparer.Ordinal);
+        return string.Join(';', graph.Input.Where(i => !initializers.Contains(i.Name)).Select(Describe)) + " -> " + string.Join(';', graph.Output.Select(Describe));
+    }
+
+    /// <summary>Checks a file; returns the error of each quantized weight.</summary>
+    /// <exception cref="FailureException">Internal: the file is not what the passes claim; Unsupported: no kernel for it here.</exception>
+    public static IReadOnlyList<WeightError> Check(string path, string signature, IReadOnlyList<QuantizedWeight> weights, CancellationToken cancellation)
+    {
+        var loaded = OnnxModel.Load(path);
+        if (!loaded.IsOk)
+        {
+            throw Wrong(loaded.Failure!.Message);
+        }
+
+        var errors = new List<WeightError>(weights.Count);
+        using (var model = loaded.Value)
+        {
+            if (Signature(model.Graph) is var now && now != signature)
+            {
+                throw Wrong($"its inputs and outputs were {signature} and are {now}");
+            }
+
+            var tensors = model.Graph.Initializer.ToDictionary(t => t.Name, StringComparer.Ordinal);
+            foreach (var weight in weights)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                var decibel = weight.Sqnr(name => tensors.TryGetValue(name, out var tensor) ? tensor : throw Wrong($"'{name}' is missing"));
+                if (decibel < weight.FloorDb)
+                {
+                    throw Wrong(FormattableString.Invariant($"'{weight.Source.Name}' as {weight.Format} has {decibel:F1} dB, {weight.FloorDb} are required"));
+                }
+
+                errors.Add(new WeightError(weight.Source.Name, weight.Format, double.IsFinite(decibel) ? decibel : null));
+            }
+        }
+
+        if (OrtSession.TryLoad(path, new OrtSettings { IntraOpThreads = 1 }) is { } failure)
+        {
+            throw failure.Type == FailureType.InvalidInput ? Wrong(failure.Message) : new FailureException(failure);
+        }
+
+        return errors;
+    }
+
+    private static string Describe(ValueInfoProto info)
+    {
+        var type = info.Type?.TensorType;
+        var dims = type?.Shape?.Dim.Select(d => d.HasDimValue ? $"{d.DimValue}" : d.DimParam);
+        return $"{info.Name} {OnnxTensors.TypeName(type?.ElemType ?? 0)}[{string.Join(',', dims ?? [])}]";
+    }
+
+    private static FailureException Wrong(string what) => new(new Failure(FailureType.Internal, $"the passes wrote a wrong model: {what}"));
+}

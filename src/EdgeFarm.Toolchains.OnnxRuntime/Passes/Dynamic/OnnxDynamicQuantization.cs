@@ -1,0 +1,75 @@
+using EdgeFarm.Core.Jobs;
+using EdgeFarm.ModelFormats.Onnx;
+using EdgeFarm.ModelFormats.Onnx.Graphs;
+
+namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.Dynamic;
+
+/// <summary>
+/// Dynamic INT8: weights are quantized now, activations (always uint8) when the model runs. Weights, scales and zero points are those
+/// of ONNX Runtime's own quantizer. MatMul and Gemm become MatMulInteger, embedding tables (Gather) are stored as uint8, Conv becomes
+/// ConvInteger where it is asked for: on CPUs that seldom pays.
+/// </summary>
+public sealed class OnnxDynamicQuantization : OnnxPass
+{
+    /// <summary>MatMulInteger came with 10, DynamicQuantizeLinear with 11.</summary>
+    private const long NeededOpset = 11;
+
+    /// <inheritdoc/>
+    public override string Type => "OnnxDynamicQuantization";
+
+    /// <inheritdoc/>
+    public override string Summary => "INT8 weights now, INT8 activations at run time; needs no calibration data";
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<PassParameter> Parameters { get; } =
+    [
+        new("weight_type", PassParameterKind.Choice, "int8", "type of the weights; int8 is symmetric, uint8 is not")
+        {
+            Choices = ["int8", "uint8"],
+            Aliases = new Dictionary<string, string> { ["QInt8"] = "int8", ["QUInt8"] = "uint8" },
+        },
+        new("per_channel", PassParameterKind.Boolean, "false", "one scale per output channel instead of one per tensor"),
+        new("reduce_range", PassParameterKind.Boolean, "false", "7-bit weights: avoids saturation on CPUs without VNNI"),
+        new("op_types_to_quantize", PassParameterKind.Names, "MatMul,Gemm,Gather", "operators to quantize") { Choices = ["MatMul", "Gemm", "Gather", "Conv"] },
+        new("nodes_to_quantize", PassParameterKind.Names, "", "names of the only nodes to quantize, * and ? allowed; empty for all"),
+        new("nodes_to_exclude", PassParameterKind.Names, "", "names of nodes to leave alone, * and ? allowed"),
+    ];
+
+    /// <inheritdoc/>
+    protected override PassReport Run(OnnxModel model, PassArguments arguments, PassContext context)
+    {
+        var notes = new List<string>();
+        if (GraphCleanup.ConstantsToInitializers(model) is var moved and > 0)
+        {
+            notes.Add($"{moved} Constant nodes became initializers");
+        }
+
+        GraphCleanup.DropInitializersFromInputs(model);
+        var before = model.Opset;
+        if (OpsetUpgrade.Raise(model, NeededOpset) is { Failure: { } failure })
+        {
+            throw new FailureException(failure);
+        }
+
+        if (model.Opset != before)
+        {
+            notes.Add($"operator set raised from {before} to {model.Opset}");
+        }
+
+        if (model.Graph.Node.Any(n => GraphOrder.Subgraphs(n).Any()))
+        {
+            notes.Add("nodes inside If, Loop and Scan stay as they are");
+        }
+
+        var filter = new NodeFilter(arguments.Names("op_types_to_quantize"), arguments.Names("nodes_to_quantize"), arguments.Names("nodes_to_exclude"));
+        var rewriter = new DynamicRewriter(model, arguments, context, filter);
+        rewriter.Run();
+        if (rewriter.Changed.Count == 0)
+        {
+            throw PassNodes.Nothing(Type, string.Join(" or ", arguments.Names("op_types_to_quantize")), rewriter.Skipped);
+        }
+
+        GraphCleanup.RemoveDead(model);
+        return new PassReport(Type, arguments.Values, rewriter.Changed, rewriter.Skipped, notes);
+    }
+}

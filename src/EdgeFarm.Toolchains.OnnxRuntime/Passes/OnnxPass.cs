@@ -1,0 +1,66 @@
+using EdgeFarm.Core.Jobs;
+using EdgeFarm.ModelFormats.Onnx;
+using EdgeFarm.Toolchains.OnnxRuntime.Quantization;
+
+namespace EdgeFarm.Toolchains.OnnxRuntime.Passes;
+
+/// <summary>One step over an ONNX model, under Olive's name for it.</summary>
+public abstract class OnnxPass
+{
+    /// <summary>Olive's name of the pass.</summary>
+    public abstract string Type { get; }
+
+    /// <summary>One sentence for the user.</summary>
+    public abstract string Summary { get; }
+
+    /// <summary>Its parameters.</summary>
+    public abstract IReadOnlyList<PassParameter> Parameters { get; }
+
+    /// <summary>Whether it runs the model on calibration samples, and so needs ONNX Runtime.</summary>
+    public virtual bool UsesCalibration => false;
+
+    /// <summary>Checks values for this pass.</summary>
+    public Outcome<PassArguments> Parse(IReadOnlyDictionary<string, string> given) => PassArguments.Parse(Type, Parameters, given);
+
+    /// <summary>
+    /// Changes the model in place. Unsupported where nothing in the model is what the pass changes: it never passes a copy off as a result.
+    /// After a failure the model must be thrown away.
+    /// </summary>
+    public Outcome<PassReport> Apply(OnnxModel model, PassArguments arguments, PassContext context)
+    {
+        try
+        {
+            return Run(model, arguments, context);
+        }
+        catch (FailureException e)
+        {
+            return e.Failure;
+        }
+        catch (OperationCanceledException)
+        {
+            return new Failure(FailureType.Cancelled, $"{Type} was cancelled");
+        }
+    }
+
+    /// <summary>As <see cref="Apply"/>; expected failures are thrown as <see cref="FailureException"/>.</summary>
+    protected abstract PassReport Run(OnnxModel model, PassArguments arguments, PassContext context);
+}
+
+/// <summary>What a pass gets besides the model, and what it leaves for the proof of its output.</summary>
+public sealed class PassContext
+{
+    /// <summary>Cancels the pass between tensors.</summary>
+    public CancellationToken Cancellation { get; init; }
+
+    /// <summary>Takes lines for the job's log.</summary>
+    public Action<string> Log { get; init; } = _ => { };
+
+    /// <summary>Calibration samples; null where none were given.</summary>
+    public CalibrationData? Calibration { get; init; }
+
+    /// <summary>Threads that the pass may use, for its own arithmetic and for sessions; at least 1.</summary>
+    public int Threads { get; init; } = Math.Max(1, Environment.ProcessorCount);
+
+    /// <summary>Weights that were quantized: each is checked against its source in the file that is written in the end.</summary>
+    internal List<QuantizedWeight> Weights { get; } = [];
+}

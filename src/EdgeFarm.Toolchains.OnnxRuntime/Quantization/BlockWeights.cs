@@ -1,0 +1,54 @@
+using EdgeFarm.ModelFormats.Onnx;
+using EdgeFarm.ModelFormats.Onnx.Proto;
+
+namespace EdgeFarm.Toolchains.OnnxRuntime.Quantization;
+
+/// <summary>A matrix that MatMulNBits reads.</summary>
+/// <param name="source">The matrix as it was, [K, N], or [N, K] where <paramref name="transposed"/>.</param>
+/// <param name="block">Its format.</param>
+/// <param name="codes">Initializer of the codes.</param>
+/// <param name="scales">Initializer of the scales.</param>
+/// <param name="zeroPoints">Initializer of the zero points; null where there are none.</param>
+/// <param name="transposed">Whether the source is the transpose of what is multiplied.</param>
+internal sealed class BlockWeight(TensorProto source, BlockFormat block, string codes, string scales, string? zeroPoints, bool transposed)
+    : QuantizedWeight(source, $"int{block.Bits} block {block.BlockSize}")
+{
+    /// <inheritdoc/>
+    public override double FloorDb => Floor(block.Bits);
+
+    /// <summary>Signal to noise that blocks of so many bits must keep, dB: far below any real weight, far above a wrong layout.</summary>
+    public static double Floor(int bits) => bits switch { 2 => 2, 4 => 10, _ => 25 };
+
+    /// <inheritdoc/>
+    protected override float[] Dequantize(Func<string, TensorProto> find)
+    {
+        var (rows, columns) = transposed ? ((int)Source.Dims[1], (int)Source.Dims[0]) : ((int)Source.Dims[0], (int)Source.Dims[1]);
+        var zeros = zeroPoints is null ? null : find(zeroPoints);
+        var isFloat = zeros?.DataType == (int)TensorProto.Types.DataType.Float;
+        var matrix = new BlockMatrix(
+            rows,
+            columns,
+            OnnxTensors.Bytes(find(codes)).ToArray(),
+            OnnxTensors.ToFloats(find(scales)),
+            zeros is null || isFloat ? null : OnnxTensors.Bytes(zeros).ToArray(),
+            isFloat ? OnnxTensors.ToFloats(zeros!) : null);
+        var values = BlockQuantizer.Dequantize(matrix, block);
+        return transposed ? LinearWeight.Transpose(values, rows, columns) : values;
+    }
+}
+
+/// <summary>An embedding table that GatherBlockQuantized reads.</summary>
+/// <param name="source">The table as it was.</param>
+/// <param name="block">Its format.</param>
+/// <param name="codes">Initializer of the codes.</param>
+/// <param name="scales">Initializer of the scales.</param>
+internal sealed class BlockTable(TensorProto source, BlockFormat block, string codes, string scales)
+    : QuantizedWeight(source, $"int{block.Bits} block {block.BlockSize}")
+{
+    /// <inheritdoc/>
+    public override double FloorDb => BlockWeight.Floor(block.Bits);
+
+    /// <inheritdoc/>
+    protected override float[] Dequantize(Func<string, TensorProto> find) => TableQuantizer.Dequantize(
+        OnnxTensors.Bytes(find(codes)), OnnxTensors.ToFloats(find(scales)), (int)Source.Dims[0], (int)Source.Dims[1], block);
+}

@@ -1,0 +1,100 @@
+using EdgeFarm.Core.Jobs;
+using EdgeFarm.ModelFormats.Onnx;
+using EdgeFarm.ModelFormats.Onnx.Proto;
+
+namespace EdgeFarm.Toolchains.OnnxRuntime.Quantization;
+
+/// <summary>A weight of the source model and how to get it back from the quantized one: the evidence of a pass.</summary>
+/// <param name="source">The tensor as it was.</param>
+/// <param name="format">What it became, for the report.</param>
+internal abstract class QuantizedWeight(TensorProto source, string format)
+{
+    /// <summary>The tensor as it was.</summary>
+    public TensorProto Source { get; } = source;
+
+    /// <summary>What it became, for the report.</summary>
+    public string Format { get; } = format;
+
+    /// <summary>Signal to noise below which the stored tensor does not stand for its source, dB.</summary>
+    public abstract double FloorDb { get; }
+
+    /// <summary>Signal to noise of what a reader of the file gets, dB; positive infinity where nothing was lost.</summary>
+    /// <param name="find">Gives an initializer of the file that was written.</param>
+    public double Sqnr(Func<string, TensorProto> find)
+    {
+        var original = OnnxTensors.ToFloats(Source);
+        var restored = Dequantize(find);
+        if (restored.Length != original.Length)
+        {
+            throw new FailureException(new Failure(
+                FailureType.Internal,
+                $"'{Source.Name}' had {original.Length} values and came back with {restored.Length}: the pass wrote a wrong tensor"));
+        }
+
+        return Decibel(original, restored);
+    }
+
+    /// <summary>10 log10 of signal power over noise power.</summary>
+    public static double Decibel(ReadOnlySpan<float> original, ReadOnlySpan<float> restored)
+    {
+        double signal = 0, noise = 0;
+        for (var i = 0; i < original.Length; i++)
+        {
+            double value = original[i], error = value - restored[i];
+            signal += value * value;
+            noise += error * error;
+        }
+
+        return noise == 0 ? double.PositiveInfinity : signal == 0 ? double.NegativeInfinity : 10 * Math.Log10(signal / noise);
+    }
+
+    /// <summary>The source's values, in its order, from the tensors of the written file.</summary>
+    protected abstract float[] Dequantize(Func<string, TensorProto> find);
+}
+
+/// <summary>A weight with linear scales, one for all or one per channel.</summary>
+/// <param name="source">The tensor as it was.</param>
+/// <param name="format">What it became.</param>
+/// <param name="codes">Initializer of the codes.</param>
+/// <param name="scale">Initializer of the scales.</param>
+/// <param name="zeroPoint">Initializer of the zero points; null where they are all 0.</param>
+/// <param name="axis">Axis of the stored tensor that the scales run along; null for one scale.</param>
+/// <param name="transposed">Whether the codes are stored as the transpose of the source matrix.</param>
+internal sealed class LinearWeight(TensorProto source, string format, string codes, string scale, string? zeroPoint, int? axis, bool transposed)
+    : QuantizedWeight(source, format)
+{
+    /// <inheritdoc/>
+    public override double FloorDb => 10;
+
+    /// <inheritdoc/>
+    protected override float[] Dequantize(Func<string, TensorProto> find)
+    {
+        var stored = find(codes);
+        var values = Array.ConvertAll(OnnxTensors.ToInt64s(stored), v => (float)v);
+        var scales = OnnxTensors.ToFloats(find(scale));
+        var zeros = zeroPoint is null ? [] : OnnxTensors.ToInt64s(find(zeroPoint));
+        var inner = axis is { } a ? (int)stored.Dims.Skip(a + 1).Aggregate(1L, (x, d) => x * d) : values.Length;
+        for (var i = 0; i < values.Length; i++)
+        {
+            var channel = i / Math.Max(1, inner) % scales.Length;
+            values[i] = (values[i] - (zeros.Length == 0 ? 0 : zeros[zeros.Length == 1 ? 0 : channel])) * scales[channel];
+        }
+
+        return transposed ? Transpose(values, (int)stored.Dims[0], (int)stored.Dims[1]) : values;
+    }
+
+    /// <summary>Transposes a row-major matrix.</summary>
+    public static float[] Transpose(ReadOnlySpan<float> matrix, int rows, int columns)
+    {
+        var result = new float[matrix.Length];
+        for (var r = 0; r < rows; r++)
+        {
+            for (var c = 0; c < columns; c++)
+            {
+                result[(c * rows) + r] = matrix[(r * columns) + c];
+            }
+        }
+
+        return result;
+    }
+}

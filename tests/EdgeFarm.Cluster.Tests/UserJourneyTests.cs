@@ -1,0 +1,68 @@
+using System.Text.Json;
+using EdgeFarm.Cluster.Tests.Harness;
+
+namespace EdgeFarm.Cluster.Tests;
+
+/// <summary>What a user does: a farm in one terminal, a sweep in another, the winner in hand.</summary>
+public sealed class UserJourneyTests
+{
+    [Fact]
+    public async Task Up_submit_leaderboard_show_pull_and_the_pulled_model_is_a_model_again()
+    {
+        await using var farm = await Farm.StartAsync();
+        farm.Write("four.yaml", SweepFiles.FourForms);
+
+        (await farm.RunAsync("submit", "four.yaml", "--id", "four-1", "--watch")).Expect(0);
+
+        var entries = await farm.EntriesAsync("four-1");
+        Assert.Equal(["F16", "Q4_K_M", "dynamic-int8", "fp32"], entries.Select(e => e.GetProperty("form").GetString()).Order(StringComparer.Ordinal));
+        Assert.All(entries, AssertMeasured);
+
+        var quantized = entries.Single(e => e.GetProperty("form").GetString() == "Q4_K_M");
+        Assert.InRange(quantized.GetProperty("relative").GetProperty("size").GetDouble(), 0.25, 0.40);
+        var text = (await farm.RunAsync("leaderboard", "--sweep", "four-1", "--sort", "tg", "--pareto")).Expect(0).Output;
+        Assert.Contains("Q4_K_M", text, StringComparison.Ordinal);
+
+        var id = quantized.GetProperty("id").GetString()!;
+        var shown = await farm.JsonAsync("show", id);
+        Assert.NotEmpty(shown.GetProperty("entry").GetProperty("metrics").GetProperty("tg").GetProperty("samples").EnumerateArray());
+
+        (await farm.RunAsync("pull", id, "-o", "winner.gguf")).Expect(0);
+        Assert.Equal(quantized.GetProperty("metrics").GetProperty("size").GetProperty("value").GetDouble(), new FileInfo(Path.Combine(farm.Directory, "winner.gguf")).Length);
+
+        // llama.cpp itself loads what was pulled: it is the source of another sweep, whose benchmark runs on it.
+        farm.Write("again.yaml", SweepFiles.Llama("file:winner.gguf", "F16").Replace("types: [F16]", "types: [F16], on: []", StringComparison.Ordinal));
+        var again = await farm.RunAsync("submit", "again.yaml", "--id", "again", "--wait");
+        Assert.Contains(again.ExitCode, new[] { 0, 1, 4 });
+    }
+
+    [Fact]
+    public async Task The_same_sweep_again_makes_nothing_twice_and_measures_speed_again()
+    {
+        await using var farm = await Farm.StartAsync();
+        farm.Write("four.yaml", SweepFiles.FourForms);
+        (await farm.RunAsync("submit", "four.yaml", "--id", "first", "--wait")).Expect(0);
+        (await farm.RunAsync("submit", "four.yaml", "--id", "second", "--wait")).Expect(0);
+
+        var jobs = await farm.JobsAsync("second");
+        Assert.All(
+            jobs.Where(j => j.GetProperty("kind").GetString() != "benchmark"),
+            job => Assert.True(job.GetProperty("cached").GetBoolean(), job.GetRawText()));
+        Assert.All(
+            jobs.Where(j => j.GetProperty("kind").GetString() == "benchmark"),
+            job => Assert.False(job.GetProperty("cached").GetBoolean(), job.GetRawText()));
+
+        var artifacts = (await farm.EntriesAsync("first")).Select(Artifact).Order(StringComparer.Ordinal);
+        Assert.Equal(artifacts, (await farm.EntriesAsync("second")).Select(Artifact).Order(StringComparer.Ordinal));
+    }
+
+    private static string Artifact(JsonElement entry) => entry.GetProperty("artifact").ToString();
+
+    private static void AssertMeasured(JsonElement entry)
+    {
+        var metrics = entry.GetProperty("metrics");
+        var names = metrics.EnumerateObject().Select(m => m.Name).ToHashSet(StringComparer.Ordinal);
+        Assert.Superset(new HashSet<string>(["size", "load_time", "peak_memory", "model_memory"], StringComparer.Ordinal), names);
+        Assert.True(names.Contains("tg") ? names.Contains("perplexity") && names.Contains("pp") : names.Contains("latency") && names.Contains("accuracy"), entry.GetRawText());
+    }
+}

@@ -1,0 +1,49 @@
+using EdgeFarm.ModelFormats.Onnx;
+
+namespace EdgeFarm.Toolchains.OnnxRuntime.Tests;
+
+/// <summary>Where tests find models: beside the test assembly, or in the large test data.</summary>
+internal static class TestFiles
+{
+    public static string Digits => Beside("Samples/models/digits/digits.onnx");
+
+    public static string DigitsTest => Beside("Samples/data/digits/test.npz");
+
+    public static string DigitsCalibration => Beside("Samples/data/digits/calibration.npz");
+
+    /// <summary>A file of the reference set, from the test project or the large test data; skips where it is in neither.</summary>
+    public static string Reference(string relative)
+    {
+        var own = Beside(Path.Combine("Reference", relative));
+        return File.Exists(own) ? own : Large(Path.Combine("reference", relative));
+    }
+
+    /// <summary>A file of the large test data; skips where that is absent.</summary>
+    public static string Large(string relative)
+    {
+        var root = Environment.GetEnvironmentVariable("EDGEFARM_TEST_DATA");
+        Skip.If(string.IsNullOrEmpty(root), $"EDGEFARM_TEST_DATA is not set, and {relative} is too large for the repository");
+        var path = Path.Combine(root, relative);
+        Skip.IfNot(File.Exists(path), $"{relative} is not in EDGEFARM_TEST_DATA");
+        return path;
+    }
+
+    public static OnnxModel Load(string path)
+    {
+        var loaded = OnnxModel.Load(path);
+        Assert.True(loaded.IsOk, loaded.Failure?.Message);
+        return loaded.Value;
+    }
+
+    private static string Beside(string relative) => Path.Combine(AppContext.BaseDirectory, relative);
+}
+
+/// <summary>A directory that goes away with the test.</summary>
+internal sealed class TemporaryDirectory : IDisposable
+{
+    public string Root { get; } = Directory.CreateTempSubdirectory("edgefarm-onnx-").FullName;
+
+    public string this[string name] => Path.Combine(Root, name);
+
+    public void Dispose() => Directory.Delete(Root, recursive: true);
+}
