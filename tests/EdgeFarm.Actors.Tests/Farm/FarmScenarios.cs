@@ -1,4 +1,3 @@
-using EdgeFarm.Core.Jobs;
 using EdgeFarm.Core.Leaderboard;
 using EdgeFarm.Core.Sweeps;
 using static EdgeFarm.Actors.Tests.Farm.TestPlans;

@@ -52,7 +52,7 @@ public sealed class SubmitScenarios : IDisposable
         await using var worker = await TestWorker.StartAsync("w1", farm.Url, runner, _directory.Path);
         await farm.Farm.SubmitAsync(Submission("s-1"), default);
         await farm.FinishAsync("s-1");
-        await Wait.UntilAsync(() => CachedAsync(farm), "three results are in the cache");
+        await farm.Queries.CaughtUpAsync(default);
 
         await farm.Farm.SubmitAsync(Submission("s-2"), default);
         var last = await farm.FinishAsync("s-2");
@@ -72,7 +72,7 @@ public sealed class SubmitScenarios : IDisposable
         await using var worker = await TestWorker.StartAsync("w1", farm.Url, new TestRunner(), _directory.Path);
         await farm.Farm.SubmitAsync(Submission("s-1"), default);
         await farm.FinishAsync("s-1");
-        await Wait.UntilAsync(() => CachedAsync(farm), "three results are in the cache");
+        await farm.Queries.CaughtUpAsync(default);
         await farm.DisposeAsync();
 
         // Started anew, because a dispatcher also passes on what it saw end a moment ago.
@@ -89,7 +89,7 @@ public sealed class SubmitScenarios : IDisposable
         await using var worker = await TestWorker.StartAsync("w1", farm.Url, new TestRunner(), _directory.Path);
         await farm.Farm.SubmitAsync(Submission("s-1"), default);
         await farm.FinishAsync("s-1");
-        await Wait.UntilAsync(() => CachedAsync(farm), "three results are in the cache");
+        await farm.Queries.CaughtUpAsync(default);
 
         var explained = (await farm.Farm.ExplainAsync("s-1/1", default)).Value;
         Assert.Equal("Quantize", explained.Digest.Single(c => c.Key == "operation").Value);
@@ -162,12 +162,5 @@ public sealed class SubmitScenarios : IDisposable
             {
             }
         });
-    }
-
-    private static async Task<bool> CachedAsync(TestFarm farm)
-    {
-        await using var connection = await farm.Services.GetRequiredService<FarmDatabase>().OpenAsync(default);
-        await using var command = connection.Command("select count(*) from farm_results");
-        return (long)(await command.ExecuteScalarAsync())! == 3;
     }
 }
