@@ -1,7 +1,6 @@
 using System.CommandLine;
 using EdgeFarm.Server.Hosting;
 using EdgeFarm.Server.Workers;
-using Microsoft.Extensions.Logging;
 
 namespace EdgeFarm.Cli.Commands;
 

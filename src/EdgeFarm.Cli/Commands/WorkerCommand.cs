@@ -5,8 +5,6 @@ using EdgeFarm.Cli.Client;
 using EdgeFarm.Contracts;
 using EdgeFarm.Server.Hosting;
 using EdgeFarm.Server.Workers;
-using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
 
 namespace EdgeFarm.Cli.Commands;
 

@@ -4,8 +4,6 @@ using EdgeFarm.Actors.Persistence;
 using EdgeFarm.Actors.Workers;
 using EdgeFarm.Artifacts;
 using EdgeFarm.Server.Submissions;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.Extensions.DependencyInjection;
 
 namespace EdgeFarm.Server.Hosting;
 

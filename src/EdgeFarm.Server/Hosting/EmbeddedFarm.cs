@@ -3,8 +3,6 @@ using EdgeFarm.Actors.Persistence;
 using EdgeFarm.Artifacts.Disk;
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.Server.Workers;
-using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
 
 namespace EdgeFarm.Server.Hosting;
 

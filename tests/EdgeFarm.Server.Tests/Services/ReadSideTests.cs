@@ -1,4 +1,3 @@
-using System.Net.Http;
 using EdgeFarm.Artifacts;
 using EdgeFarm.Contracts;
 using EdgeFarm.Contracts.V1;

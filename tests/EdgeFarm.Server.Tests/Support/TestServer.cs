@@ -6,12 +6,8 @@ using EdgeFarm.Artifacts.Disk;
 using EdgeFarm.Contracts;
 using EdgeFarm.Server.Hosting;
 using EdgeFarm.Server.Submissions;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
-using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 
 namespace EdgeFarm.Server.Tests.Support;
 

@@ -4,11 +4,7 @@ using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.Server.Services;
 using EdgeFarm.Server.Workers;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
-using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 
 namespace EdgeFarm.Server.Tests.Workers;
 
