@@ -102,6 +102,7 @@ internal sealed class DispatcherHost(World world, Coordinator coordinator, Rng r
                 Tell(started.Sweep, s => s.Started(started));
                 break;
             case DispatchEffect.NotifyRequeued requeued:
+                world.Invariants.Requeued(requeued.JobId);
                 Tell(requeued.Sweep, s => s.Requeued(requeued.JobId));
                 break;
             case DispatchEffect.NotifyDeviceLost lost:

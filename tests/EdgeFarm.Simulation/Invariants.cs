@@ -13,6 +13,7 @@ internal sealed class Invariants(World world)
     private readonly Dictionary<string, long> _newestFence = [];
     private readonly HashSet<AttemptKey> _revoked = [];
     private readonly HashSet<(string Job, int Attempt)> _givenUp = [];
+    private readonly Dictionary<string, long> _requeued = [];
     private readonly HashSet<AttemptKey> _started = [];
 
     public int Starts { get; private set; }
@@ -30,6 +31,9 @@ internal sealed class Invariants(World world)
         _newestFence[lease.Job.Spec.Id] = Math.Max(lease.Fence, _newestFence.GetValueOrDefault(lease.Job.Spec.Id));
 
     public void Revoked(AttemptKey key) => _revoked.Add(key);
+
+    /// <summary>What was leased of a job so far is no longer valid.</summary>
+    public void Requeued(string job) => _requeued[job] = _newestFence.GetValueOrDefault(job);
 
     /// <summary>A sweep is told how an attempt ended.</summary>
     public void Reported(JobReport report)
@@ -66,7 +70,10 @@ internal sealed class Invariants(World world)
         var finished = sweep!.StatusOf(key.JobId) is JobStatus.Succeeded or JobStatus.Failed or JobStatus.Skipped or JobStatus.Cancelled;
         var known = sweep.AttemptsOf(key.JobId).Any(a => a.Number == key.Attempt && a.Fence == key.Fence);
         var superseded = sweep.AttemptsOf(key.JobId).Any(a => a.Number >= key.Attempt);
-        var stale = _revoked.Contains(key) || _givenUp.Contains((key.JobId, key.Attempt)) || _newestFence.GetValueOrDefault(key.JobId) > key.Fence;
+        var stale = _revoked.Contains(key)
+            || _givenUp.Contains((key.JobId, key.Attempt))
+            || _requeued.GetValueOrDefault(key.JobId) >= key.Fence
+            || _newestFence.GetValueOrDefault(key.JobId) > key.Fence;
         Check(
             finished || (result.Outcome.IsSuccess && !spec.IsExclusive ? false : known || superseded || (spec.IsExclusive && stale)),
             $"{Describe.Key(key)} was acknowledged, but it is not durable");

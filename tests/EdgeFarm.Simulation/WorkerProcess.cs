@@ -20,7 +20,6 @@ internal sealed class WorkerProcess(World world, WorkerPlan plan, Rng rng)
     private Link? _link;
     private int _incarnation;
     private int _links;
-    private int _kills;
     private bool _isAlive;
     private bool _hasLeft;
     private DateTimeOffset _frozenUntil;
@@ -93,8 +92,8 @@ internal sealed class WorkerProcess(World world, WorkerPlan plan, Rng rng)
         if (_link == link)
         {
             _link = null;
-            Handle(new WorkerInput.LinkDown(link.Id));
             var incarnation = _incarnation;
+            Handle(new WorkerInput.LinkDown(link.Id));
             world.Scheduler.After(rng.Delay(100, 3000), () => Connect(incarnation));
         }
     }
@@ -199,7 +198,6 @@ internal sealed class WorkerProcess(World world, WorkerPlan plan, Rng rng)
                 break;
             case WorkerEffect.Kill kill:
                 var kills = _incarnation;
-                _kills++;
                 world.Scheduler.After(rng.Delay(5, 2000), () => EndChild(kills, kill.Key, Failed(kill.Key, FailureType.Cancelled)));
                 break;
             case WorkerEffect.KeepResult keep:

@@ -272,7 +272,8 @@ internal sealed class Client(World world, SweepSubmission submission, Rng rng)
 
     private void Submit()
     {
-        if (world.Journal.Find(submission.Id)?.Exists != true)
+        // Asked of the sweep, not of the journal: a write of its dead predecessor may have come after it read.
+        if (world.Sweep(submission.Id)?.State.Exists != true)
         {
             world.Sweep(submission.Id)?.Receive(new SweepCommand.Submit(submission));
             world.Scheduler.After(TimeSpan.FromSeconds(3), Submit);

@@ -50,9 +50,8 @@ public static class FarmHosting
         services.AddSingleton<FarmMetrics>();
         services.AddSingleton<ProjectionSignal>();
         services.AddSingleton<RequestIds>();
-        services.AddSingleton(p => new ProjectionWriter(p.GetRequiredService<FarmDatabase>()) { RowsWritten = options.RowsWritten });
-        services.AddSingleton<IResultCache>(p =>
-            new SqlResultCache(p.GetRequiredService<FarmDatabase>(), p.GetRequiredService<TimeProvider>(), options.ArtifactExists));
+        services.AddSingleton(p => new ProjectionWriter(p.GetRequiredService<FarmDatabase>(), p.GetRequiredService<TimeProvider>()) { RowsWritten = options.RowsWritten });
+        services.AddSingleton<IResultCache>(p => new SqlResultCache(p.GetRequiredService<FarmDatabase>(), options.ArtifactExists));
         services.AddSingleton<FarmProjection>();
         services.AddSingleton<SqlFarmQueries>();
         services.AddSingleton<IFarmQueries>(p => p.GetRequiredService<SqlFarmQueries>());

@@ -1,24 +1,23 @@
 using System.Collections.Immutable;
+using System.Data.Common;
 using System.Text.Json;
 using EdgeFarm.Actors.Serialization;
 using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Jobs;
+using Google.Protobuf;
 
 namespace EdgeFarm.Actors.Persistence;
 
-/// <summary>A result to put into the cache.</summary>
+/// <summary>A result that goes into the cache.</summary>
 /// <param name="Job">The job with its inputs; its action digest is the key.</param>
 /// <param name="Outcome">A success or a deterministic failure.</param>
-public sealed record CacheFill(ReadyJob Job, JobOutcome Outcome);
+internal sealed record CacheFill(ReadyJob Job, JobOutcome Outcome);
 
 /// <summary>Outcomes by action digest: each pass runs at most once in the whole farm, whoever asks.</summary>
 public interface IResultCache
 {
     /// <summary>What is known of these actions; the others are absent. A result whose artifacts are gone is not known.</summary>
     Task<ImmutableDictionary<Digest, JobOutcome>> LookupAsync(IReadOnlyCollection<Digest> actions, CancellationToken cancellationToken);
-
-    /// <summary>Adds outcomes. One that is known already stays, unless its artifacts are gone.</summary>
-    Task FillAsync(IReadOnlyCollection<CacheFill> fills, CancellationToken cancellationToken);
 
     /// <summary>
     /// Of the known results of the same operation and engine the one whose components differ least from a job's, as
@@ -30,9 +29,8 @@ public interface IResultCache
 
 /// <summary>The cache in the farm's database; each result's components stand beside it in readable form.</summary>
 /// <param name="database">The farm's database.</param>
-/// <param name="time">The clock.</param>
 /// <param name="exists">Tells whether an artifact is in the store; null takes that for granted.</param>
-public sealed class SqlResultCache(FarmDatabase database, TimeProvider time, Func<ArtifactRef, CancellationToken, Task<bool>>? exists = null) : IResultCache
+public sealed class SqlResultCache(FarmDatabase database, Func<ArtifactRef, CancellationToken, Task<bool>>? exists = null) : IResultCache
 {
     private const int NearestCandidates = 200;
 
@@ -64,18 +62,18 @@ public sealed class SqlResultCache(FarmDatabase database, TimeProvider time, Fun
         return found.ToImmutable();
     }
 
-    /// <inheritdoc/>
-    public async Task FillAsync(IReadOnlyCollection<CacheFill> fills, CancellationToken cancellationToken)
+    /// <summary>
+    /// Adds outcomes in the transaction that makes them visible. A second fill of one action means that the first one's artifacts
+    /// were gone (else it would have been a hit) or that two sweeps ran at once: the newer is better in the first case and as good
+    /// in the second.
+    /// </summary>
+    internal static async Task FillAsync(
+        DbConnection connection, DbTransaction transaction, IEnumerable<CacheFill> fills, DateTimeOffset now, CancellationToken cancellationToken)
     {
-        await using var connection = await database.OpenAsync(cancellationToken);
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         foreach (var (job, outcome) in fills)
         {
             var spec = job.Spec;
             var components = ActionDigest.Components(spec.Kind, spec.Operation, spec.Engine, spec.Parameters, job.Inputs);
-
-            // A second fill means that the first one's artifacts were gone (else it would have been a hit) or that two sweeps
-            // ran at once; the newer is as good in the second case and better in the first.
             await connection.Command(
                 """
                 insert into farm_results (action, kind, operation, engine, components, outcome, job, created_at)
@@ -87,12 +85,10 @@ public sealed class SqlResultCache(FarmDatabase database, TimeProvider time, Fun
                 ("operation", spec.Operation),
                 ("engine", spec.Engine.Id),
                 ("components", JsonSerializer.Serialize(components.Select(c => new[] { c.Key, c.Value }))),
-                ("outcome", Google.Protobuf.MessageExtensions.ToByteArray(outcome.Wire())),
+                ("outcome", outcome.Wire().ToByteArray()),
                 ("job", spec.Id),
-                ("created", time.GetUtcNow().UnixMilliseconds())).RunAsync(transaction, cancellationToken);
+                ("created", now.UnixMilliseconds())).RunAsync(transaction, cancellationToken);
         }
-
-        await transaction.CommitAsync(cancellationToken);
     }
 
     /// <inheritdoc/>

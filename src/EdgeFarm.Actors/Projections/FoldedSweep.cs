@@ -1,3 +1,4 @@
+using EdgeFarm.Actors.Persistence;
 using EdgeFarm.Actors.Sweeps;
 using EdgeFarm.Core.Leaderboard;
 using EdgeFarm.Core.Sweeps;
@@ -15,6 +16,7 @@ internal sealed class FoldedSweep(string id)
     private readonly Dictionary<string, JobReport> _ends = new(StringComparer.Ordinal);
     private readonly HashSet<string> _changed = new(StringComparer.Ordinal);
     private readonly HashSet<string> _changedModels = new(StringComparer.Ordinal);
+    private readonly List<CacheFill> _fills = [];
 
     public string Id { get; } = id;
 
@@ -27,6 +29,9 @@ internal sealed class FoldedSweep(string id)
 
     /// <summary>Models whose entries are behind.</summary>
     public IReadOnlyCollection<string> ChangedModels => _changedModels;
+
+    /// <summary>Results that the cache lacks.</summary>
+    public IReadOnlyCollection<CacheFill> Fills => _fills;
 
     /// <summary>Documents of the entries as they were last written, so that equal ones are not written again.</summary>
     public Dictionary<string, string> Entries { get; } = new(StringComparer.Ordinal);
@@ -42,7 +47,11 @@ internal sealed class FoldedSweep(string id)
 
     public void Apply(SweepEvent happened, long sequenceNr)
     {
-        State.Apply(happened);
+        foreach (var fill in State.Apply(happened).OfType<SweepEffect.FillCache>())
+        {
+            _fills.AddRange(fill.Reports.Select(r => State.ReadyJob(r.JobId) is { } job ? new CacheFill(job, r.Outcome) : null).OfType<CacheFill>());
+        }
+
         _impact.Collect(happened, State, _changed);
         SequenceNr = sequenceNr;
         switch (happened)
@@ -85,6 +94,7 @@ internal sealed class FoldedSweep(string id)
     {
         _changed.Clear();
         _changedModels.Clear();
+        _fills.Clear();
         IsNew = false;
     }
 

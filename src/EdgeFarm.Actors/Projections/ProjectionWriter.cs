@@ -10,7 +10,8 @@ internal sealed class ProjectionConflictException(long expected)
 
 /// <summary>Writes rows and offset in one transaction, so that each event shows exactly once whatever dies when.</summary>
 /// <param name="database">The farm's database.</param>
-internal sealed class ProjectionWriter(FarmDatabase database)
+/// <param name="time">The clock.</param>
+internal sealed class ProjectionWriter(FarmDatabase database, TimeProvider time)
 {
     private const string Name = "sweeps";
 
@@ -36,6 +37,7 @@ internal sealed class ProjectionWriter(FarmDatabase database)
             await WriteSweepAsync(connection, transaction, sweep, cancellationToken);
             await WriteJobsAsync(connection, transaction, sweep, cancellationToken);
             await EntryRows.WriteAsync(connection, transaction, sweep, cancellationToken);
+            await SqlResultCache.FillAsync(connection, transaction, sweep.Fills, time.GetUtcNow(), cancellationToken);
         }
 
         if (RowsWritten is { } hook)

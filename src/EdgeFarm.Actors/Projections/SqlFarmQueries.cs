@@ -96,7 +96,7 @@ internal sealed class SqlFarmQueries(FarmDatabase database, ProjectionSignal sig
     public async Task CaughtUpAsync(CancellationToken cancellationToken)
     {
         var newest = await NewestEventAsync(cancellationToken);
-        var writer = new ProjectionWriter(database);
+        var writer = new ProjectionWriter(database, time);
         var deadline = time.GetUtcNow() + CaughtUpTimeout;
         while (true)
         {

@@ -67,7 +67,7 @@ internal static class MessageMapping
         {
             case DispatchInput.WorkerLinked i:
                 wire.WorkerLinked = new Wire.WorkerLinked { Link = i.Link, Session = i.Session, Capability = i.Capability.Wire() };
-                wire.WorkerLinked.Held.Put(i.Held, RecordMapping.Wire);
+                wire.WorkerLinked.Held.Put(i.Held, DispatchMapping.Wire);
                 break;
             case DispatchInput.CreditAnnounced i:
                 wire.Credit = new Wire.CreditAnnounced
@@ -89,7 +89,7 @@ internal static class MessageMapping
                 break;
             case DispatchInput.JobsQueued i:
                 wire.JobsQueued = new Wire.JobsQueued();
-                wire.JobsQueued.Jobs.Put(i.Jobs, RecordMapping.Wire);
+                wire.JobsQueued.Jobs.Put(i.Jobs, DispatchMapping.Wire);
                 break;
             case DispatchInput.JobsWithdrawn i:
                 wire.JobsWithdrawn = new Wire.JobsWithdrawn { Sweep = i.Sweep };
@@ -120,14 +120,14 @@ internal static class MessageMapping
     public static DispatchMessages.Tell ToCore(Wire.DispatchTell m) => new(m.BodyCase switch
     {
         Serialization.Wire.DispatchTell.BodyOneofCase.WorkerLinked => new DispatchInput.WorkerLinked(
-            m.WorkerLinked.Link, m.WorkerLinked.Session, m.WorkerLinked.Capability.ToCore(), m.WorkerLinked.Held.Array(RecordMapping.ToCore)),
+            m.WorkerLinked.Link, m.WorkerLinked.Session, m.WorkerLinked.Capability.ToCore(), m.WorkerLinked.Held.Array(DispatchMapping.ToCore)),
         Serialization.Wire.DispatchTell.BodyOneofCase.Credit => new DispatchInput.CreditAnnounced(
             m.Credit.Link, new WorkerCredit(m.Credit.Shared, m.Credit.Exclusive, m.Credit.Sequence)),
         Serialization.Wire.DispatchTell.BodyOneofCase.LinkLost => new DispatchInput.LinkLost(m.LinkLost),
         Serialization.Wire.DispatchTell.BodyOneofCase.WorkerDraining => new DispatchInput.WorkerDraining(m.WorkerDraining),
         Serialization.Wire.DispatchTell.BodyOneofCase.LeaseReturned =>
             new DispatchInput.LeaseReturned(m.LeaseReturned.Link, m.LeaseReturned.Key.ToCore()),
-        Serialization.Wire.DispatchTell.BodyOneofCase.JobsQueued => new DispatchInput.JobsQueued(m.JobsQueued.Jobs.Array(RecordMapping.ToCore)),
+        Serialization.Wire.DispatchTell.BodyOneofCase.JobsQueued => new DispatchInput.JobsQueued(m.JobsQueued.Jobs.Array(DispatchMapping.ToCore)),
         Serialization.Wire.DispatchTell.BodyOneofCase.JobsWithdrawn =>
             new DispatchInput.JobsWithdrawn(m.JobsWithdrawn.Sweep, [.. m.JobsWithdrawn.Jobs]),
         Serialization.Wire.DispatchTell.BodyOneofCase.ResultReported => new DispatchInput.ResultReported(

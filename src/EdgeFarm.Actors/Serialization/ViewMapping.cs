@@ -114,7 +114,7 @@ internal static class ViewMapping
 
     public static FleetView ToCore(this Wire.FleetView f) => new(
         f.Workers.Array(w => new WorkerView(
-            w.Capability.ToCore(), w.Session, w.LinkedAt.ToTime(), w.Draining, w.Held.Array(RecordMapping.ToCore), w.SharedFree, w.DeviceClasses.Sorted())),
+            w.Capability.ToCore(), w.Session, w.LinkedAt.ToTime(), w.Draining, w.Held.Array(DispatchMapping.ToCore), w.SharedFree, w.DeviceClasses.Sorted())),
         f.QueueDepth.Sorted(n => n),
         f.Leased.Sorted(n => n),
         f.OldestLease.ToTimeSpan());
@@ -141,7 +141,7 @@ internal static class ViewMapping
             Draining = w.Draining,
             SharedFree = w.SharedFree,
         };
-        wire.Held.Put(w.Held, RecordMapping.Wire);
+        wire.Held.Put(w.Held, DispatchMapping.Wire);
         wire.DeviceClasses.Put(w.DeviceClasses);
         return wire;
     }

@@ -13,19 +13,31 @@ internal sealed class ChangeFeed
     public const int MaxJobs = 500;
 
     private const int KeptChanges = 256;
+    private const int KeptJobs = 5000;
+    private static readonly TimeSpan KeptFor = TimeSpan.FromMinutes(1);
 
+    private readonly TimeProvider _time;
     private readonly Queue<SweepChange> _recent = new();
     private readonly HashSet<IActorRef> _watchers = [];
+    private DateTimeOffset _watchedUntil = DateTimeOffset.MinValue;
+    private int _recentJobs;
     private long _sequence;
 
-    /// <param name="startedAt">
-    /// When the sweep's actor started: numbers go on from there, so that a number of an earlier life is never taken for one of this.
+    /// <param name="time">
+    /// The clock. Numbers go on from the time at which the sweep's actor starts, so that a number of an earlier life is never taken
+    /// for one of this.
     /// </param>
-    public ChangeFeed(DateTimeOffset startedAt) => _sequence = startedAt.ToUnixTimeMilliseconds() << 10;
+    public ChangeFeed(TimeProvider time) => (_time, _sequence) = (time, time.GetUtcNow().ToUnixTimeMilliseconds() << 10);
 
     public bool HasWatchers => _watchers.Count > 0;
 
-    public void Remove(IActorRef watcher) => _watchers.Remove(watcher);
+    public void Remove(IActorRef watcher)
+    {
+        if (_watchers.Remove(watcher))
+        {
+            _watchedUntil = _time.GetUtcNow();
+        }
+    }
 
     /// <summary>Adds a watcher: it gets what it missed if that is still known, else everything, the first part as a snapshot.</summary>
     public void Add(IActorRef watcher, long? after, SweepState state, IActorRef self)
@@ -57,14 +69,24 @@ internal sealed class ChangeFeed
     /// <summary>Tells every watcher what changed.</summary>
     public void Publish(IEnumerable<string> jobs, SweepState state, IActorRef self)
     {
+        if (!HasWatchers && _time.GetUtcNow() - _watchedUntil > KeptFor)
+        {
+            // Nobody is there to see it, and nobody left so lately that he may resume: views of a large sweep cost too much for that.
+            _sequence++;
+            _recent.Clear();
+            _recentJobs = 0;
+            return;
+        }
+
         foreach (var ids in jobs.Chunk(MaxJobs).DefaultIfEmpty([]))
         {
             _sequence++;
             var change = Make(ids, state, isSnapshot: false);
             _recent.Enqueue(change);
-            if (_recent.Count > KeptChanges)
+            _recentJobs += change.Jobs.Length;
+            while (_recent.Count > KeptChanges || _recentJobs > KeptJobs)
             {
-                _recent.Dequeue();
+                _recentJobs -= _recent.Dequeue().Jobs.Length;
             }
 
             foreach (var watcher in _watchers)

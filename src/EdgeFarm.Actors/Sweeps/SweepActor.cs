@@ -54,7 +54,7 @@ internal sealed class SweepActor : UntypedPersistentActor
     {
         (_id, _services) = (id, services);
         _state = new SweepState(id);
-        _feed = new ChangeFeed(services.Time.GetUtcNow());
+        _feed = new ChangeFeed(services.Time);
         SetReceiveTimeout(IdleBeforeStop);
     }
 
@@ -315,8 +315,8 @@ internal sealed class SweepActor : UntypedPersistentActor
                 case SweepEffect.Acknowledge acknowledge:
                     Tell(new DispatchInput.ResultsStored(_id, acknowledge.Attempts));
                     break;
-                case SweepEffect.FillCache fill:
-                    Fill(fill.Reports);
+                case SweepEffect.FillCache:
+                    // The projection does it, in the transaction of the event's rows: a sweep that dies here would leave the cache without.
                     break;
                 default:
                     throw new InvalidOperationException($"unknown sweep effect {effect.GetType().Name}");
@@ -357,16 +357,5 @@ internal sealed class SweepActor : UntypedPersistentActor
         }
 
         return new SweepCommand.CacheAnswered(hits.ToImmutable(), misses.ToImmutable());
-    }
-
-    private void Fill(ImmutableArray<JobReport> reports)
-    {
-        var fills = reports.Select(r => _state.ReadyJob(r.JobId) is { } job ? new CacheFill(job, r.Outcome) : null).OfType<CacheFill>().ToList();
-        var (log, id) = (_log, _id);
-        _services.Cache.FillAsync(fills, CancellationToken.None).ContinueWith(
-            t => log.Warning(t.Exception, "sweep {0}: {1} results were not put into the cache; they may be computed again", id, fills.Count),
-            CancellationToken.None,
-            TaskContinuationOptions.OnlyOnFaulted,
-            TaskScheduler.Default);
     }
 }

@@ -98,7 +98,7 @@ internal static class EntryReading
     {
         Id = entry.Id,
         Sweep = entry.Sweep,
-        Labels = [],
+        Labels = System.Collections.Immutable.ImmutableSortedDictionary<string, string>.Empty,
         Model = entry.Model,
         Toolchain = entry.Toolchain,
         Runtime = entry.Runtime,

@@ -36,7 +36,7 @@ public sealed partial class DispatchState
         }
         else if (entry.Group is { } group)
         {
-            Bind(group, job.BoundTo);
+            Bind(group, job);
         }
     }
 
@@ -82,9 +82,9 @@ public sealed partial class DispatchState
         if (!_groups.TryGetValue(key, out var group))
         {
             _groups.Add(key, group = new GroupNode(entry.Job.Sweep, name));
-            if (!_siblings.TryGetValue((group.Sweep, group.Stem), out var siblings))
+            if (!_siblings.TryGetValue((group.Sweep, group.Parts.Stem), out var siblings))
             {
-                _siblings.Add((group.Sweep, group.Stem), siblings = []);
+                _siblings.Add((group.Sweep, group.Parts.Stem), siblings = []);
             }
 
             siblings.Add(group);
@@ -92,19 +92,19 @@ public sealed partial class DispatchState
 
         group.Entries++;
         entry.Group = group;
-        Bind(group, entry.Job.BoundTo);
+        Bind(group, entry.Job);
     }
 
-    /// <summary>Takes the sweep's word on where a group measures; its silence frees a group whose device was lost.</summary>
-    private void Bind(GroupNode group, DeviceAddress? device)
+    /// <summary>Takes the sweep's word on where a group measures; its silence frees a group whose device was lost or is another's.</summary>
+    private void Bind(GroupNode group, QueuedJob job)
     {
-        if (device is null ? !group.Suspended : group.Binding == device)
+        group.NotOn = job.NotOn;
+        var isFree = job.BoundTo is null && (group.Suspended || (group.Binding is { } binding && group.NotOn.Contains(binding)));
+        if (isFree || (job.BoundTo is not null && job.BoundTo != group.Binding))
         {
-            return;
+            (group.Suspended, group.Binding, group.AwaySince) = (false, job.BoundTo, null);
+            BindingsChanged();
         }
-
-        (group.Suspended, group.Binding, group.AwaySince) = (false, device, null);
-        BindingsChanged();
     }
 
     /// <summary>Binds a group by its first lease.</summary>

@@ -106,6 +106,12 @@ public sealed partial class DispatchState
         {
             Adopt(entry, lease);
         }
+        else if (entry is { State: EntryState.Leased, Lease: { } other } && entry.Job.Attempt == held.Key.Attempt && other.Key.Fence < held.Key.Fence)
+        {
+            // Both were given by dispatchers before this one; the later lease is the valid one.
+            Revoke(other, "the job was given to another worker", now);
+            Adopt(entry, lease);
+        }
         else if (!held.Ended)
         {
             Revoke(lease, "the job was given to another worker", now);

@@ -239,9 +239,17 @@ public sealed partial class DispatchState
                 : null;
         }
 
-        var siblings = _siblings[(group.Sweep, group.Stem)];
-        return bucket.Signature.Devices(worker).FirstOrDefault(
-            d => siblings.Count == 1 || !siblings.Exists(s => s.Number != group.Number && s.Binding == new DeviceAddress(worker.Host.Id, d.Id)));
+        return bucket.Signature.Devices(worker).FirstOrDefault(d => !IsTaken(group, new DeviceAddress(worker.Host.Id, d.Id)));
+    }
+
+    /// <summary>Whether a device measures another number of the group's target, as its sweep or this dispatcher knows.</summary>
+    private bool IsTaken(GroupNode group, DeviceAddress device)
+    {
+        var siblings = _siblings[(group.Sweep, group.Parts.Stem)];
+        return group.NotOn.Contains(device)
+            || siblings.Exists(s => s.Parts.Number != group.Parts.Number
+                && s.Binding == device
+                && !siblings.Exists(later => later.Parts.Number == s.Parts.Number && later.Parts.Round > s.Parts.Round));
     }
 
     private bool Serves(Bucket bucket, HostNode? host) => host is not null && host.Workers.Values.Any(w => DeviceFor(bucket, w) is not null);

@@ -209,11 +209,11 @@ public sealed partial class DispatchState
         foreach (var group in _groups.Values.Where(g => g.Entries == 0 && g.IdleSince + ForgetGroupAfter <= now).ToList())
         {
             _groups.Remove((group.Sweep, group.Name));
-            var siblings = _siblings[(group.Sweep, group.Stem)];
+            var siblings = _siblings[(group.Sweep, group.Parts.Stem)];
             siblings.Remove(group);
             if (siblings.Count == 0)
             {
-                _siblings.Remove((group.Sweep, group.Stem));
+                _siblings.Remove((group.Sweep, group.Parts.Stem));
             }
         }
 

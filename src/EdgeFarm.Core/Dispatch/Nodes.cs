@@ -166,13 +166,12 @@ internal sealed class GroupNode(string sweep, string name)
 
     public string Name { get; } = name;
 
-    /// <summary>Model, runtime and target: groups with one stem and another number measure on different devices.</summary>
-    public string Stem { get; } = name.LastIndexOf('|') is var bar and > 0 ? name[..bar] : name;
-
-    /// <summary>Device number within the target; rounds after a lost device keep it.</summary>
-    public string Number { get; } = name[(name.LastIndexOf('|') + 1)..].Split('+')[0];
+    public DeviceGroup Parts { get; } = DeviceGroup.Parse(name);
 
     public DeviceAddress? Binding { get; set; }
+
+    /// <summary>Devices that the sweep says measure other numbers of the target.</summary>
+    public ImmutableArray<DeviceAddress> NotOn { get; set; } = [];
 
     /// <summary>Since when no worker offers the bound device, while benchmarks wait for it.</summary>
     public DateTimeOffset? AwaySince { get; set; }

@@ -10,6 +10,11 @@ internal static class ParameterReader
     public static string? Read(ParameterDescriptor parameter, string value, IReadOnlySet<string> dataSets, out string problem)
     {
         problem = "";
+        if (parameter.Choices.FirstOrDefault(c => c.Equals(value, StringComparison.OrdinalIgnoreCase)) is { } word)
+        {
+            return word;
+        }
+
         switch (parameter.Type)
         {
             case ParameterType.Integer:
@@ -39,11 +44,6 @@ internal static class ParameterReader
                 problem = $"'{value}' is neither true nor false";
                 return null;
             case ParameterType.Choice:
-                if (parameter.Choices.FirstOrDefault(c => c.Equals(value, StringComparison.OrdinalIgnoreCase)) is { } choice)
-                {
-                    return choice;
-                }
-
                 problem = $"'{value}' is none of {string.Join(", ", parameter.Choices)}";
                 return null;
             case ParameterType.DataSet:
@@ -83,7 +83,7 @@ internal static class ParameterReader
         (true, false) => $" of at least {Text(parameter.Minimum)}",
         (false, true) => $" of at most {Text(parameter.Maximum)}",
         _ => "",
-    };
+    } + (parameter.Choices.IsEmpty ? "" : $", nor {string.Join(" or ", parameter.Choices)}");
 
     private static string Text(double bound) => bound.ToString("R", CultureInfo.InvariantCulture);
 }

@@ -121,7 +121,11 @@ public sealed record QueuedJob(
     DeviceAddress? BoundTo,
     long MinimumMemory,
     ImmutableSortedSet<string> Avoid,
-    bool Fresh);
+    bool Fresh)
+{
+    /// <summary>Devices on which a benchmark must not run, because another number of the same target measures there.</summary>
+    public ImmutableArray<DeviceAddress> NotOn { get; init; } = [];
+}
 
 /// <summary>What a sweep is asked to do. Every command gets a reply.</summary>
 public abstract record SweepCommand

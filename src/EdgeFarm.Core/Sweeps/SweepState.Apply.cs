@@ -84,6 +84,16 @@ public sealed partial class SweepState
         if (!_groups.TryGetValue(group, out var members))
         {
             _groups.Add(group, members = []);
+            var name = DeviceGroup.Parse(group);
+            if (!_lastGroups.TryGetValue(name.Stem, out var numbers))
+            {
+                _lastGroups.Add(name.Stem, numbers = new SortedDictionary<string, string>(StringComparer.Ordinal));
+            }
+
+            if (!numbers.TryGetValue(name.Number, out var last) || DeviceGroup.Parse(last).Round < name.Round)
+            {
+                numbers[name.Number] = group;
+            }
         }
 
         members.Add(job);

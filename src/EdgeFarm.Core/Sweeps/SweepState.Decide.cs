@@ -160,14 +160,8 @@ public sealed partial class SweepState
             return new SweepDecision([], QueueAll(left.Where(j => j.Status == JobStatus.Waiting)), null);
         }
 
-        var stem = group.LastIndexOf('+') is var plus && plus > group.LastIndexOf('|') ? group[..plus] : group;
-        var round = 1;
-        while (_groups.ContainsKey($"{stem}+{round}"))
-        {
-            round++;
-        }
-
-        var fresh = $"{stem}+{round}";
+        var name = DeviceGroup.Parse(group);
+        var fresh = name.Name(DeviceGroup.Parse(_lastGroups[name.Stem][name.Number]).Round + 1);
         var events = ImmutableArray.CreateBuilder<SweepEvent>();
         var (jobs, entries) = MeasureBaselinesAgain(left, fresh);
         events.AddRange(Grow(jobs, entries, now));

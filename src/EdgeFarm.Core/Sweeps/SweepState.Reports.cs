@@ -140,12 +140,9 @@ public sealed partial class SweepState
                 {
                     report = Fail(report, FailureType.Internal, $"{job.Spec.Operation} reported success but no output '{output}'; report this as a bug of its toolchain");
                 }
-                else if (IsElsewhere(job.Spec, report.Device) is { } bound)
+                else if (MisplacedBy(job.Spec, report.Device) is { } reason)
                 {
-                    report = Fail(
-                        report,
-                        FailureType.WorkerLost,
-                        $"measured on {report.Device!.HostId}/{report.Device.DeviceId}, but what it is compared with was measured on {bound.HostId}/{bound.DeviceId}: it is measured there again");
+                    report = Fail(report, FailureType.WorkerLost, $"measured on {report.Device!.HostId}/{report.Device.DeviceId}, but {reason}; it is measured again");
                 }
             }
             else if (outcome.IsSuccess)
@@ -169,16 +166,23 @@ public sealed partial class SweepState
             return null;
         }
 
-        private DeviceAddress? IsElsewhere(JobSpec spec, DeviceAddress? device)
+        /// <summary>Why a benchmark should not have run where it did; two dispatchers in turn may not know of each other's choice.</summary>
+        private string? MisplacedBy(JobSpec spec, DeviceAddress? device)
         {
             if (spec.DeviceGroup is not { } group || device is null)
             {
                 return null;
             }
 
-            var bound = _bindings.GetValueOrDefault(group) ?? sweep.BindingOf(group);
-            return bound is null || bound == device ? null : bound;
+            if (Binding(group) is { } bound)
+            {
+                return bound == device ? null : $"what it is compared with was measured on {bound.HostId}/{bound.DeviceId}";
+            }
+
+            return sweep.Siblings(group).Any(g => Binding(g) == device) ? "that device counts for another number of the target" : null;
         }
+
+        private DeviceAddress? Binding(string group) => _bindings.GetValueOrDefault(group) ?? sweep.BindingOf(group);
 
         private static JobReport Fail(JobReport report, FailureType type, string message) =>
             report with { Outcome = report.Outcome with { Result = null, Failure = new Failure(type, message) } };

@@ -26,6 +26,9 @@ public sealed partial class SweepState
     private readonly List<PlannedEntry> _entries = [];
     private readonly Dictionary<string, DeviceAddress> _bindings = new(StringComparer.Ordinal);
     private readonly Dictionary<string, List<SweepJob>> _groups = new(StringComparer.Ordinal);
+
+    /// <summary>Stem of a group's name to the last group of each of its numbers.</summary>
+    private readonly Dictionary<string, SortedDictionary<string, string>> _lastGroups = new(StringComparer.Ordinal);
     private readonly int[] _counts = new int[Enum.GetValues<JobStatus>().Length];
     private int _running;
     private int _cacheHits;
@@ -263,7 +266,17 @@ public sealed partial class SweepState
         job.Spec.DeviceGroup is { } group ? _bindings.GetValueOrDefault(group) : null,
         job.MinimumMemory,
         job.Avoid,
-        Submission!.Fresh);
+        Submission!.Fresh)
+    {
+        NotOn = job.Spec.DeviceGroup is { } own ? [.. Siblings(own).Select(g => _bindings.GetValueOrDefault(g)).OfType<DeviceAddress>()] : [],
+    };
+
+    /// <summary>The groups that measure other numbers of the same model, runtime and target.</summary>
+    private IEnumerable<string> Siblings(string group)
+    {
+        var name = DeviceGroup.Parse(group);
+        return _lastGroups[name.Stem].Where(g => g.Key != name.Number).Select(g => g.Value);
+    }
 
     private void SetStatus(SweepJob job, JobStatus status)
     {

@@ -89,9 +89,13 @@ public static class GgufMetadataCheck
                 : throw Error(key, $"is {value.Type} {GgufReader.Printable(value.ToString())}; an integer from {min} to {max} is possible");
         }
 
-        private long CheckLayers()
+        private long? CheckLayers()
         {
-            var layers = Integer(Own("block_count"), 1, MaxLayers) ?? throw Error(Own("block_count"), "is missing");
+            if (Integer(Own("block_count"), 1, MaxLayers) is not { } layers)
+            {
+                return null;
+            }
+
             var seen = new bool[layers];
             foreach (var tensor in file.Tensors.Where(tensor => tensor.Name.StartsWith("blk.", StringComparison.Ordinal)))
             {
@@ -105,7 +109,8 @@ public static class GgufMetadataCheck
                 seen[layer] = true;
             }
 
-            var missing = Array.IndexOf(seen, false);
+            // Architectures with numbers per layer may have layers that do nothing.
+            var missing = file.Metadata[Own("attention.head_count")] is { Type: GgufValueType.Array } ? -1 : Array.IndexOf(seen, false);
             return missing < 0 ? layers : throw Error(Own("block_count"), $"is {layers}, but layer {missing} has no tensor");
         }
 
@@ -113,16 +118,17 @@ public static class GgufMetadataCheck
         {
             Integer(Own("context_length"), 1, int.MaxValue);
             var width = Integer(Own("embedding_length"), 1, MaxExtent);
-            if (width is not null && file.Tensor("token_embd.weight") is { } embedding && embedding.Shape[0] != width)
+            var hasAttention = file.Tensors.Any(tensor => tensor.Name is "blk.0.attn_q.weight" or "blk.0.attn_qkv.weight");
+            if (hasAttention && width is not null && file.Tensor("token_embd.weight") is { } embedding && embedding.Shape[0] != width)
             {
                 throw Error(Own("embedding_length"), $"is {width}, but the rows of token_embd.weight have {embedding.Shape[0]} elements");
             }
 
             PerLayer(Own("feed_forward_length"), layers, MaxExtent);
-            var hasAttention = file.Tensors.Any(tensor => tensor.Name is "blk.0.attn_q.weight" or "blk.0.attn_qkv.weight");
             var heads = PerLayer(Own("attention.head_count"), layers, MaxHeads);
             var keyHeads = PerLayer(Own("attention.head_count_kv"), layers, MaxHeads);
-            if (hasAttention && heads is null or 0)
+            // Without a block count the file has no keys of its architecture at all, which llama.cpp says better.
+            if (hasAttention && layers is not null && heads is null or 0 && file.Metadata[Own("attention.head_count")] is not { Type: GgufValueType.Array })
             {
                 throw Error(Own("attention.head_count"), "is missing or 0, but the model has attention");
             }

@@ -12,9 +12,9 @@ namespace EdgeFarm.ModelFormats.Io;
 internal readonly struct JsonNode
 {
     private readonly JsonElement _element;
-    private readonly string _place;
+    private readonly Place _place;
 
-    private JsonNode(JsonElement element, string place) => (_element, _place) = (element, place);
+    private JsonNode(JsonElement element, Place place) => (_element, _place) = (element, place);
 
     /// <summary>The type of the value.</summary>
     public JsonValueKind Kind => _element.ValueKind;
@@ -44,14 +44,14 @@ internal readonly struct JsonNode
 
         try
         {
-            using var document = JsonDocument.Parse(utf8, new JsonDocumentOptions { AllowDuplicateProperties = false, MaxDepth = 64 });
-            var root = document.RootElement.Clone();
+            // Not disposed of: the nodes live on it, and a clone would hold a large vocabulary twice.
+            var root = JsonDocument.Parse(utf8, new JsonDocumentOptions { AllowDuplicateProperties = false, MaxDepth = 64 }).RootElement;
             if (utf8.Span.IndexOf("\\ud"u8) >= 0 || utf8.Span.IndexOf("\\uD"u8) >= 0)
             {
                 ReadKeys(root);
             }
 
-            return new JsonNode(root, name);
+            return new JsonNode(root, new Place(null, name, -1));
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
@@ -92,7 +92,7 @@ internal readonly struct JsonNode
         }
 
         return _element.TryGetProperty(key, out var value) && value.ValueKind != JsonValueKind.Null
-            ? new JsonNode(value, $"{_place}: {key}")
+            ? new JsonNode(value, new Place(_place, key, -1))
             : null;
     }
 
@@ -169,7 +169,7 @@ internal readonly struct JsonNode
     {
         Count();
         var place = _place;
-        return _element.EnumerateArray().Select((item, i) => new JsonNode(item, $"{place}[{i}]"));
+        return _element.EnumerateArray().Select((item, i) => new JsonNode(item, new Place(place, "", i)));
     }
 
     /// <summary>Keys and values of an object.</summary>
@@ -181,12 +181,22 @@ internal readonly struct JsonNode
         }
 
         var node = this;
-        return _element.EnumerateObject().Select(property => KeyValuePair.Create(property.Name, new JsonNode(property.Value, $"{node._place}: {Shorten(property.Name)}")));
+        return _element.EnumerateObject().Select(property =>
+        {
+            var name = property.Name;
+            return KeyValuePair.Create(name, new JsonNode(property.Value, new Place(node._place, name, -1)));
+        });
     }
 
     private string Describe() => Kind is JsonValueKind.Object or JsonValueKind.Array ? $"an {Kind.ToString().ToLowerInvariant()}" : Shorten(_element.GetRawText());
 
     private static string Shorten(string text) => text.Length <= 60 ? text : text[..60] + "...";
+
+    // Spelled out only for a message: a vocabulary has a million nodes.
+    private sealed class Place(Place? parent, string name, int index)
+    {
+        public override string ToString() => parent is null ? name : index < 0 ? $"{parent}: {Shorten(name)}" : $"{parent}[{index}]";
+    }
 }
 
 /// <summary>Reads whole files with a limit.</summary>

@@ -1,5 +1,6 @@
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes.Dynamic;
+using EdgeFarm.Toolchains.OnnxRuntime.Passes.Static;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes.WeightOnly;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Passes;
@@ -17,6 +18,7 @@ public static class OnnxPasses
     [
         new OnnxDynamicQuantization(),
         new OnnxMatMulNBits(),
+        new OnnxStaticQuantization(),
     ];
 
     /// <summary>The pass of this name, in any case; InvalidInput names the ones there are.</summary>

@@ -1,4 +1,3 @@
-using EdgeFarm.Core.Jobs;
 using EdgeFarm.Core.Leaderboard;
 using EdgeFarm.Core.Sweeps;
 using static EdgeFarm.Actors.Tests.Farm.TestPlans;
@@ -40,6 +39,7 @@ public sealed class FarmScenarios : IDisposable
         Assert.True(best.Pareto);
         Assert.Equal(("host-w1", "cpu", "cpu-x64"), (best.Host, best.Device, best.DeviceClass));
         Assert.Empty(best.Metrics["tg"].Samples);
-        Assert.Equal([20.0, 21, 22], (await farm.Queries.FindEntryAsync("s-1/e1", default))!.Metrics["tg"].Samples);
+        var whole = await farm.Queries.FindEntryAsync("s-1/e1", default);
+        Assert.Equal((IEnumerable<double>)[20, 21, 22], whole!.Metrics["tg"].Samples);
     }
 }

@@ -19,12 +19,12 @@ public sealed class FaultScenarios : IDisposable
         });
         var (held, free) = (new TestRunner(), new TestRunner());
         held.Hold("s-1/1");
-        await using var first = await TestWorker.StartAsync("w1", farm.Url, held, _directory.Path);
+        await using var first = await TestWorker.StartAsync("w1", farm.Url, held, _directory.Path, host: "host-a");
         await farm.Farm.SubmitAsync(Submission("s-1"), default);
         await Wait.UntilAsync(() => held.HasStarted("s-1/1"), "the pass runs");
 
         await first.KillAsync();
-        await using var second = await TestWorker.StartAsync("w2", farm.Url, free, _directory.Path);
+        await using var second = await TestWorker.StartAsync("w2", farm.Url, free, _directory.Path, host: "host-a");
         var last = await farm.FinishAsync("s-1");
 
         Assert.Equal(SweepStatus.Completed, last.Sweep.Status);
@@ -32,6 +32,31 @@ public sealed class FaultScenarios : IDisposable
         Assert.Equal([FailureType.WorkerLost, null], pass.Attempts.Select(a => a.Failure?.Type));
         Assert.Equal(["w1", "w2"], pass.Attempts.Select(a => a.Worker));
         Assert.Single(held.Killed);
+    }
+
+    [Fact]
+    public async Task A_lost_device_makes_its_comparison_start_anew_elsewhere()
+    {
+        await using var farm = await TestFarm.StartAsync(_directory.Path, configure: o => o with
+        {
+            Limits = TestFarm.Limits with { ReconnectGrace = TimeSpan.FromMilliseconds(500), DeviceLostAfter = TimeSpan.FromMilliseconds(500) },
+        });
+        var runner = new TestRunner();
+        runner.Hold("s-1/1");
+        await using var first = await TestWorker.StartAsync("w1", farm.Url, runner, _directory.Path, slots: 1);
+        await farm.Farm.SubmitAsync(Submission("s-1"), default);
+        await farm.UntilAsync("s-1", "s-1/2", JobStatus.Succeeded);
+        await Wait.UntilAsync(() => runner.HasStarted("s-1/1"), "the pass runs");
+
+        await first.KillAsync();
+        await using var second = await TestWorker.StartAsync("w2", farm.Url, new TestRunner(), _directory.Path);
+        Assert.Equal(SweepStatus.Completed, (await farm.FinishAsync("s-1")).Sweep.Status);
+        await farm.Queries.CaughtUpAsync(default);
+        var form = (await farm.Queries.FindEntryAsync("s-1/e1", default))!;
+        var baseline = (await farm.Queries.FindEntryAsync(form.BaselineId, default))!;
+        Assert.NotEqual("s-1/e0", baseline.Id);
+        Assert.Equal(("host-w2", "host-w2"), (form.Host, baseline.Host));
+        Assert.Equal(21.0 / 11, form.Relative["tg"], 6);
     }
 
     [Fact]

@@ -15,11 +15,11 @@ internal sealed class TestWorker : IAsyncDisposable
 
     private TestWorker(IHost host) => _host = host;
 
-    public static async Task<TestWorker> StartAsync(string name, Uri farm, IJobRunner runner, string directory, string? host = null, TimeSpan drain = default)
+    public static async Task<TestWorker> StartAsync(string name, Uri farm, IJobRunner runner, string directory, string? host = null, TimeSpan drain = default, int slots = 2)
     {
         var builder = Host.CreateEmptyApplicationBuilder(null);
         builder.Services.AddSingleton(TimeProvider.System);
-        var options = new FarmWorkerOptions(TestPlans.Capability(name, host ?? $"host-{name}"), [farm]) { DrainGrace = drain };
+        var options = new FarmWorkerOptions(TestPlans.Capability(name, host ?? $"host-{name}", slots), [farm]) { DrainGrace = drain };
         builder.Services.AddAkka(
             "worker",
             (akka, _) => akka.AddHocon(TestFarm.TestConfig, HoconAddMode.Prepend)

@@ -58,7 +58,7 @@ public sealed class ProjectionTests : IDisposable
     {
         var database = new FarmDatabase(FarmDatabaseOptions.SqliteFile(Path.Combine(_directory.Path, "farm.db")));
         await database.InitializeAsync(default);
-        var (first, second) = (new ProjectionWriter(database), new ProjectionWriter(database));
+        var (first, second) = (new ProjectionWriter(database, TimeProvider.System), new ProjectionWriter(database, TimeProvider.System));
         await first.WriteAsync([], 0, 5, default);
         await Assert.ThrowsAsync<ProjectionConflictException>(() => second.WriteAsync([], 0, 5, default));
         await first.WriteAsync([], 5, 9, default);

@@ -34,7 +34,7 @@ public sealed class PerplexityTests(PerplexityTests.Baseline baseline) : IClassF
     [InlineData("F16")]
     [InlineData("Q8_0")]
     [InlineData("Q4_K_M")]
-        [InlineData("Q2_K")]
+    [InlineData("Q2_K")]
     public void Perplexity_is_the_cards(string form)
     {
         var card = TestData.Card(form);

@@ -1,0 +1,224 @@
+using System.Numerics.Tensors;
+using EdgeFarm.Core.Jobs;
+using EdgeFarm.ModelFormats.Onnx;
+using EdgeFarm.ModelFormats.Onnx.Proto;
+using EdgeFarm.Toolchains.OnnxRuntime.Engine;
+using EdgeFarm.Toolchains.OnnxRuntime.Passes;
+using Microsoft.ML.OnnxRuntime.Tensors;
+
+namespace EdgeFarm.Toolchains.OnnxRuntime.Calibration;
+
+/// <summary>
+/// Runs a model on calibration samples with inner values as further outputs, one sample at a time, so that memory does not grow with
+/// the number of samples. The graph is run as it is written: fused operators would hide values.
+/// </summary>
+internal sealed class Calibrator : IDisposable
+{
+    // Samples of seeded input where no data is given: enough for stable bounds of random numbers.
+    private const int SyntheticSamples = 16;
+
+    // Values of all samples are kept up to this size, so that small models are run once only.
+    private const long KeptBytes = 128L << 20;
+
+    private readonly OrtSession _session;
+    private readonly SampleSource _samples;
+    private readonly PassContext _context;
+
+    private Calibrator(OrtSession session, SampleSource samples, PassContext context, IReadOnlyList<string> tensors) =>
+        (_session, _samples, _context, Tensors) = (session, samples, context, tensors);
+
+    /// <summary>The wanted tensors that hold floats, in the order asked for.</summary>
+    public IReadOnlyList<string> Tensors { get; }
+
+    /// <summary>Samples that are run.</summary>
+    public int SampleCount => _samples.Count;
+
+    /// <summary>Loads the model with the wanted tensors as outputs.</summary>
+    /// <param name="model">The model; it is not changed.</param>
+    /// <param name="wanted">Inputs or inner values, without initializers.</param>
+    /// <param name="maxSamples">Most samples; 0 for all.</param>
+    /// <param name="context">Samples, threads, cancellation.</param>
+    public static Calibrator Create(OnnxModel model, IEnumerable<string> wanted, int maxSamples, PassContext context)
+    {
+        var names = wanted.Distinct(StringComparer.Ordinal).ToList();
+        var graph = model.Graph;
+        var inputs = graph.Input.Select(i => i.Name).ToHashSet(StringComparer.Ordinal);
+        var outputs = graph.Output.Select(o => o.Name).ToHashSet(StringComparer.Ordinal);
+        var added = names.Where(n => !inputs.Contains(n) && !outputs.Contains(n)).Select(n => new ValueInfoProto { Name = n }).ToList();
+        var directory = Directory.CreateTempSubdirectory("edgefarm-calibration-");
+        try
+        {
+            var path = Path.Combine(directory.FullName, "model.onnx");
+            var before = graph.Output.Count;
+            graph.Output.AddRange(added);
+            try
+            {
+                if (model.Save(path) is { Failure: { } failure })
+                {
+                    throw new FailureException(failure);
+                }
+            }
+            finally
+            {
+                while (graph.Output.Count > before)
+                {
+                    graph.Output.RemoveAt(graph.Output.Count - 1);
+                }
+            }
+
+            var session = OrtSession.Load(path, new OrtSettings { IntraOpThreads = context.Threads, GraphOptimization = "disabled", AllowSpinning = false });
+            try
+            {
+                var samples = context.Calibration is { } data
+                    ? SampleSource.From(session, data.Arrays, maxSamples)
+                    : SampleSource.Seeded(session, ModelInputs.Shapes(session, new Dictionary<string, long[]>()), 1, maxSamples > 0 ? Math.Min(maxSamples, SyntheticSamples) : SyntheticSamples);
+                return new Calibrator(session, samples, context, [.. names.Where(n => IsFloat(session, n))]);
+            }
+            catch
+            {
+                session.Dispose();
+                throw;
+            }
+        }
+        finally
+        {
+            directory.Delete(recursive: true);
+        }
+    }
+
+    /// <summary>Runs every sample and hands out each tensor's values. Values are valid during the call only.</summary>
+    /// <param name="tensors">Names among <see cref="Tensors"/>.</param>
+    /// <param name="take">Takes the sample's number, the tensor's position in <paramref name="tensors"/>, its shape, its values.</param>
+    public void Visit(IReadOnlyList<string> tensors, Action<int, int, long[], ReadOnlySpan<float>> take)
+    {
+        var fetched = tensors.Where(t => !_session.Inputs.Contains(t)).ToList();
+        var positions = tensors.Select((name, i) => (name, i)).ToDictionary(p => p.name, p => p.i, StringComparer.Ordinal);
+        foreach (var (first, arrays) in _samples.Batches)
+        {
+            _context.Cancellation.ThrowIfCancellationRequested();
+            foreach (var (name, array) in arrays.Where(a => positions.ContainsKey(a.Key)))
+            {
+                take(first, positions[name], [.. array.Shape], array.ToFloats());
+            }
+
+            var inputs = arrays.ToDictionary(a => a.Key, a => ModelInputs.ToOrt(_session, a.Key, a.Value), StringComparer.Ordinal);
+            try
+            {
+                using var values = _session.Run(inputs, fetched);
+                for (var i = 0; i < fetched.Count; i++)
+                {
+                    take(first, positions[fetched[i]], values[i].GetTensorTypeAndShape().Shape, values[i].GetTensorDataAsSpan<float>());
+                }
+            }
+            finally
+            {
+                foreach (var value in inputs.Values)
+                {
+                    value.Dispose();
+                }
+            }
+        }
+    }
+
+    /// <summary>Bounds of every tensor.</summary>
+    /// <exception cref="FailureException">InvalidInput: values that are not finite.</exception>
+    public IReadOnlyDictionary<string, TensorRange> Ranges(CalibrationSettings settings)
+    {
+        var count = Tensors.Count;
+        var (min, max, sumMin, sumMax, steps) = (new float[count], new float[count], new double[count], new double[count], new int[count]);
+        var (leastMagnitude, kept, keptBytes) = (new float[count], new List<float[]>[count], 0L);
+        min.AsSpan().Fill(float.PositiveInfinity);
+        max.AsSpan().Fill(float.NegativeInfinity);
+        leastMagnitude.AsSpan().Fill(float.PositiveInfinity);
+        var needsHistogram = settings.Method is CalibrationMethod.Percentile or CalibrationMethod.Entropy or CalibrationMethod.Mse;
+        Visit(Tensors, (_, t, _, values) =>
+        {
+            if (values.IsEmpty)
+            {
+                return;
+            }
+
+            var (low, high) = (TensorPrimitives.Min(values), TensorPrimitives.Max(values));
+            if (!float.IsFinite(low) || !float.IsFinite(high))
+            {
+                throw new FailureException(Failure.InvalidInput($"'{Tensors[t]}' has infinite or NaN values on the calibration samples, so it has no bounds"));
+            }
+
+            (min[t], max[t]) = (Math.Min(min[t], low), Math.Max(max[t], high));
+            (sumMin[t], sumMax[t]) = (sumMin[t] + low, sumMax[t] + high);
+            steps[t]++;
+            if (needsHistogram)
+            {
+                leastMagnitude[t] = Math.Min(leastMagnitude[t], Math.Abs(TensorPrimitives.MinMagnitude(values)));
+                if (keptBytes >= 0 && (keptBytes += values.Length * sizeof(float)) <= KeptBytes)
+                {
+                    (kept[t] ??= []).Add(values.ToArray());
+                }
+                else
+                {
+                    keptBytes = -1;
+                }
+            }
+        });
+        Histogram[]? histograms = null;
+        if (needsHistogram)
+        {
+            histograms = [.. Enumerable.Range(0, count).Select(t => Make(settings, min[t], max[t], leastMagnitude[t]))];
+            if (keptBytes >= 0)
+            {
+                Parallel.For(0, count, new ParallelOptions { MaxDegreeOfParallelism = _context.Threads }, t => kept[t]?.ForEach(values => histograms[t].Add(values)));
+            }
+            else
+            {
+                Array.Clear(kept);
+                Visit(Tensors, (_, t, _, values) => histograms[t].Add(values));
+            }
+        }
+
+        var ranges = new Dictionary<string, TensorRange>(StringComparer.Ordinal);
+        for (var t = 0; t < count; t++)
+        {
+            if (steps[t] == 0)
+            {
+                continue;
+            }
+
+            var observed = new TensorRange(min[t], max[t]);
+            ranges[Tensors[t]] = settings.Method switch
+            {
+                CalibrationMethod.MovingAverage => new TensorRange((float)(sumMin[t] / steps[t]), (float)(sumMax[t] / steps[t])),
+                CalibrationMethod.Percentile => Thresholds.Percentile(histograms![t], settings, observed),
+                CalibrationMethod.Entropy => Thresholds.Entropy(histograms![t], observed),
+                CalibrationMethod.Mse => Thresholds.Mse(histograms![t], observed),
+                _ => observed,
+            };
+        }
+
+        return ranges;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _session.Dispose();
+
+    private static Histogram Make(CalibrationSettings settings, float min, float max, float leastMagnitude)
+    {
+        if (float.IsInfinity(min))
+        {
+            return new Histogram(0, 1, settings.Bins, false);
+        }
+
+        var magnitude = Math.Max(Math.Abs(min), Math.Abs(max));
+        return settings.Method switch
+        {
+            CalibrationMethod.Percentile when settings.Symmetric => new Histogram(leastMagnitude, magnitude, settings.Bins, magnitudes: true),
+            CalibrationMethod.Mse => new Histogram(min, max, settings.Bins, magnitudes: false),
+            _ => new Histogram(-magnitude, magnitude, settings.Bins, magnitudes: false),
+        };
+    }
+
+    private static bool IsFloat(OrtSession session, string name)
+    {
+        var meta = session.Inputs.Contains(name) ? session.Inner.InputMetadata[name] : session.Inner.OutputMetadata[name];
+        return meta.IsTensor && meta.ElementDataType == TensorElementType.Float;
+    }
+}

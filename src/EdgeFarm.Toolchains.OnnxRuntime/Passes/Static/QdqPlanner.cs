@@ -1,0 +1,250 @@
+using EdgeFarm.ModelFormats.Onnx;
+using EdgeFarm.ModelFormats.Onnx.Graphs;
+using EdgeFarm.ModelFormats.Onnx.Proto;
+using EdgeFarm.Toolchains.OnnxRuntime.Quantization;
+using static EdgeFarm.ModelFormats.Onnx.Proto.TensorProto.Types;
+
+namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.Static;
+
+/// <summary>Decides for each tensor of the chosen nodes how it is quantized. Rewrites nothing but Relu and Clip that disappear into their producer.</summary>
+internal sealed class QdqPlanner
+{
+    /// <summary>Operators that only move data, so that their output has their input's parameters.</summary>
+    private static readonly HashSet<string> MovesData = new(StringComparer.Ordinal)
+    {
+        "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "MaxPool", "Slice", "Split", "Gather", "GatherElements", "Resize", "Expand",
+        "DepthToSpace", "SpaceToDepth", "AveragePool", "Pad", "Identity", "Tile",
+    };
+
+    private readonly OnnxGraph _graph;
+    private readonly StaticOptions _options;
+    private readonly IReadOnlySet<string> _calibrated;
+    private readonly Dictionary<string, TensorPlan> _plans = new(StringComparer.Ordinal);
+    private readonly HashSet<NodeProto> _removed = [];
+    private readonly Dictionary<string, int> _reads = new(StringComparer.Ordinal);
+
+    /// <summary>Prepares a plan.</summary>
+    /// <param name="graph">The graph.</param>
+    /// <param name="options">Layout.</param>
+    /// <param name="calibrated">Float values that have bounds.</param>
+    public QdqPlanner(OnnxGraph graph, StaticOptions options, IReadOnlySet<string> calibrated)
+    {
+        (_graph, _options, _calibrated) = (graph, options, calibrated);
+        foreach (var read in graph.Proto.Node.SelectMany(GraphOrder.Reads))
+        {
+            _reads[read] = _reads.GetValueOrDefault(read) + 1;
+        }
+    }
+
+    /// <summary>Plans by tensor, producers' first.</summary>
+    public IReadOnlyCollection<TensorPlan> Plans => _plans.Values;
+
+    /// <summary>Relu and Clip nodes whose work the quantized range of their producer does.</summary>
+    public IReadOnlySet<NodeProto> Removed => _removed;
+
+    /// <summary>Nodes that got a plan.</summary>
+    public List<ChangedOp> Changed { get; } = [];
+
+    /// <summary>Nodes that got none.</summary>
+    public List<SkippedOp> Skipped { get; } = [];
+
+    /// <summary>Values that calibration has to bound for these nodes, constants left out.</summary>
+    public static IEnumerable<string> Candidates(OnnxGraph graph, IEnumerable<NodeProto> nodes) =>
+        nodes.SelectMany(n => n.Input.Concat(n.Output)).Where(name => name.Length > 0 && graph.Constant(name) is null).Distinct(StringComparer.Ordinal);
+
+    /// <summary>Plans one node; nodes come in topological order.</summary>
+    public void Add(NodeProto node)
+    {
+        var refusal = node.OpType switch
+        {
+            "Conv" or "ConvTranspose" => Multiply(node, node.OpType == "Conv" ? 0 : 1, biased: true),
+            "Gemm" => Multiply(node, node.Int("transB", 0) != 0 ? 0 : 1, biased: node.Float("beta", 1) == 1),
+            "MatMul" => MatMul(node),
+            "Relu" or "Clip" => Removable(node),
+            "LayerNormalization" or "InstanceNormalization" or "BatchNormalization" => Normalize(node),
+            _ when MovesData.Contains(node.OpType) => Move(node),
+            _ => Generic(node),
+        };
+        if (refusal is null)
+        {
+            Changed.Add(new ChangedOp(PassNodes.Label(node), node.OpType, _removed.Contains(node) ? "part of its producer" : $"{node.OpType} between QDQ"));
+        }
+        else
+        {
+            Skipped.Add(new SkippedOp(PassNodes.Label(node), node.OpType, refusal));
+        }
+    }
+
+    private string? Multiply(NodeProto node, int axis, bool biased)
+    {
+        if (!Activation(node.Input[0]))
+        {
+            return "its input is no float value with bounds";
+        }
+
+        if (IsFloatConstant(node.Input[1]))
+        {
+            Constant(node.Input[1], _options.PerChannel ? axis : null, asActivation: false);
+        }
+        else if (!Activation(node.Input[1]))
+        {
+            return "its weight is no float value";
+        }
+
+        if (biased && node.Input.Count > 2 && IsFloatConstant(node.Input[2]))
+        {
+            _plans.TryAdd(node.Input[2], new BiasPlan(node.Input[2], node.Input[0], node.Input[1]));
+        }
+
+        Outputs(node);
+        return null;
+    }
+
+    private string? MatMul(NodeProto node)
+    {
+        foreach (var input in node.Input)
+        {
+            if (IsFloatConstant(input))
+            {
+                var matrix = _graph.Constant(input)!.Dims.Count == 2;
+                Constant(input, _options.PerChannel && _options.PerChannelMatMul && matrix && input == node.Input[1] ? 1 : null, asActivation: false);
+            }
+            else if (!Activation(input))
+            {
+                return "its input is no float value with bounds";
+            }
+        }
+
+        Outputs(node);
+        return null;
+    }
+
+    private string? Normalize(NodeProto node)
+    {
+        if (!Activation(node.Input[0]))
+        {
+            return "its input is no float value with bounds";
+        }
+
+        if (node.Input.Count > 1 && IsFloatConstant(node.Input[1]))
+        {
+            Constant(node.Input[1], null, asActivation: false);
+            if (node.Input.Count > 2 && IsFloatConstant(node.Input[2]))
+            {
+                _plans.TryAdd(node.Input[2], new BiasPlan(node.Input[2], node.Input[0], node.Input[1]));
+            }
+        }
+
+        Outputs(node);
+        return null;
+    }
+
+    private string? Removable(NodeProto node)
+    {
+        var (input, output) = (node.Input[0], node.Output[0]);
+        if (!_plans.TryGetValue(input, out var producer))
+        {
+            return "what it reads is not quantized";
+        }
+
+        if (!_options.KeepRemovableActivations && !_options.ActivationSymmetric && producer is ActivationPlan && _calibrated.Contains(output)
+            && _reads[input] == 1 && !_graph.IsOutput(input) && _graph.Producer(input) is not null && !_removed.Contains(_graph.Producer(input)!))
+        {
+            _plans.Remove(input);
+            _plans.TryAdd(output, new ActivationPlan(output));
+            _removed.Add(node);
+            return null;
+        }
+
+        return Outputs(node) ? null : "its output has no bounds";
+    }
+
+    private string? Move(NodeProto node)
+    {
+        var input = node.Input[0];
+        if (node.OpType is "Gather" or "GatherElements" && IsFloatConstant(input))
+        {
+            Constant(input, null, asActivation: true);
+        }
+
+        if (!_plans.TryGetValue(input, out var source) || source is BiasPlan or ConstantPlan { Axis: not null })
+        {
+            return "what it reads is not quantized";
+        }
+
+        foreach (var output in node.Output.Where(o => o.Length > 0))
+        {
+            _plans.TryAdd(output, new SharedPlan(output, input));
+        }
+
+        return null;
+    }
+
+    private string? Generic(NodeProto node)
+    {
+        var floats = node.Input.Where(i => i.Length > 0 && (IsFloatConstant(i) || _calibrated.Contains(i))).ToList();
+        if (floats.Count == 0 || !node.Output.Any(_calibrated.Contains))
+        {
+            return "it computes no floats";
+        }
+
+        foreach (var input in floats)
+        {
+            if (IsFloatConstant(input))
+            {
+                Constant(input, null, asActivation: true);
+            }
+            else
+            {
+                Activation(input);
+            }
+        }
+
+        Outputs(node);
+        return null;
+    }
+
+    private bool Outputs(NodeProto node)
+    {
+        if (_options.OutputsLeft.Contains(node.OpType))
+        {
+            return true;
+        }
+
+        var planned = false;
+        foreach (var output in node.Output.Where(o => o.Length > 0))
+        {
+            planned |= Activation(output);
+        }
+
+        return planned;
+    }
+
+    private bool Activation(string name)
+    {
+        if (_plans.ContainsKey(name))
+        {
+            return true;
+        }
+
+        if (!_calibrated.Contains(name))
+        {
+            return false;
+        }
+
+        _plans.Add(name, new ActivationPlan(name));
+        return true;
+    }
+
+    private void Constant(string name, int? axis, bool asActivation)
+    {
+        if (!_plans.TryGetValue(name, out var known) || (known is ConstantPlan { Axis: not null } && axis is null))
+        {
+            _plans[name] = new ConstantPlan(name, axis, asActivation);
+        }
+    }
+
+    private bool IsFloatConstant(string name) =>
+        _graph.Constant(name) is { } tensor && tensor.DataType == (int)DataType.Float && OnnxTensors.ElementCount(tensor.Dims) > 0
+        && LinearQuantizer.IsFinite(OnnxTensors.Floats(tensor));
+}

@@ -1,0 +1,268 @@
+using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
+using EdgeFarm.ModelFormats.Onnx;
+using EdgeFarm.ModelFormats.Onnx.Graphs;
+using EdgeFarm.ModelFormats.Onnx.Proto;
+using EdgeFarm.Toolchains.OnnxRuntime.Calibration;
+using EdgeFarm.Toolchains.OnnxRuntime.Quantization;
+using static EdgeFarm.ModelFormats.Onnx.Proto.TensorProto.Types;
+
+namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.Static;
+
+/// <summary>Writes a plan into the graph: QuantizeLinear and DequantizeLinear around values, DequantizeLinear behind constants.</summary>
+internal sealed class QdqWriter
+{
+    private readonly OnnxGraph _graph;
+    private readonly StaticOptions _options;
+    private readonly PassContext _context;
+    private readonly IReadOnlyDictionary<string, TensorRange> _ranges;
+    private readonly Dictionary<string, TensorPlan> _plans;
+    private readonly Dictionary<string, Parameters> _parameters = new(StringComparer.Ordinal);
+    private readonly List<NodeProto> _nodes = [];
+
+    // Reader's view of a tensor: its name is replaced by these, or by a new DequantizeLinear for each reader.
+    private readonly Dictionary<string, Func<string>> _views = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, string> _renamed = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, float[]> _raisedScales = new(StringComparer.Ordinal);
+
+    public QdqWriter(OnnxGraph graph, StaticOptions options, PassContext context, IReadOnlyDictionary<string, TensorRange> ranges, IReadOnlyCollection<TensorPlan> plans)
+    {
+        (_graph, _options, _context, _ranges) = (graph, options, context, ranges);
+        _plans = plans.ToDictionary(p => p.Name, StringComparer.Ordinal);
+    }
+
+    /// <summary>Weights whose scale was raised because their bias would not have fitted 32 bits.</summary>
+    public int RaisedWeights => _raisedScales.Count;
+
+    /// <summary>Rewrites the graph.</summary>
+    /// <param name="removed">Relu and Clip nodes that go: their producer takes over their output.</param>
+    public void Write(IReadOnlySet<NodeProto> removed)
+    {
+        foreach (var node in removed)
+        {
+            _graph.Producer(node.Input[0])!.Output[0] = node.Output[0];
+        }
+
+        foreach (var bias in _plans.Values.OfType<BiasPlan>())
+        {
+            RaiseWeightScale(bias);
+        }
+
+        foreach (var plan in _plans.Values.OrderBy(p => p is BiasPlan))
+        {
+            _context.Cancellation.ThrowIfCancellationRequested();
+            switch (plan)
+            {
+                case ConstantPlan constant:
+                    WriteConstant(constant);
+                    break;
+                case BiasPlan bias:
+                    WriteBias(bias);
+                    break;
+                default:
+                    WriteValue(plan.Name);
+                    break;
+            }
+        }
+
+        foreach (var node in _graph.Proto.Node.Where(n => !removed.Contains(n)))
+        {
+            for (var i = 0; i < node.Input.Count; i++)
+            {
+                if (_views.TryGetValue(node.Input[i], out var view))
+                {
+                    node.Input[i] = view();
+                }
+            }
+
+            for (var i = 0; i < node.Output.Count; i++)
+            {
+                node.Output[i] = _renamed.GetValueOrDefault(node.Output[i], node.Output[i]);
+            }
+
+            _nodes.Add(node);
+        }
+
+        _graph.ReplaceNodes(GraphOrder.Sort(_nodes) ?? throw new InvalidOperationException("QDQ nodes closed a cycle"));
+    }
+
+    private void WriteValue(string name)
+    {
+        var parameters = Parameterize(name);
+        var output = _graph.IsOutput(name);
+        var source = name;
+        if (output)
+        {
+            source = _renamed[name] = _graph.UniqueName($"{name}_QuantizeLinear_Input");
+        }
+
+        if (output)
+        {
+            Dequantize(name, Quantize(name, source, parameters), parameters, name);
+        }
+        else if (_options.DedicatedPairs)
+        {
+            _views[name] = () => Dequantize(name, Quantize(name, source, parameters), parameters, _graph.UniqueName($"{name}_DequantizeLinear_Output"));
+        }
+        else
+        {
+            var view = Dequantize(name, Quantize(name, source, parameters), parameters, _graph.UniqueName($"{name}_DequantizeLinear_Output"));
+            _views[name] = () => view;
+        }
+    }
+
+    private string Quantize(string name, string source, Parameters parameters)
+    {
+        var codes = _graph.UniqueName($"{name}_QuantizeLinear_Output");
+        _nodes.Add(NodeAttributes.Create("QuantizeLinear", _graph.UniqueName($"{name}_QuantizeLinear"), [source, parameters.Scale, parameters.Zero], [codes]));
+        return codes;
+    }
+
+    private string Dequantize(string name, string codes, Parameters parameters, string output, int? axis = null)
+    {
+        var node = NodeAttributes.Create("DequantizeLinear", _graph.UniqueName($"{name}_DequantizeLinear"), [codes, parameters.Scale, parameters.Zero], [output]);
+        _nodes.Add(axis is { } a ? node.With("axis", (long)a) : node);
+        return output;
+    }
+
+    private Parameters Parameterize(string name)
+    {
+        if (_parameters.TryGetValue(name, out var known))
+        {
+            return known;
+        }
+
+        if (_plans[name] is SharedPlan shared)
+        {
+            // A constant table is its own source of parameters; it stands before its readers.
+            return _parameters[name] = Parameterize(shared.Source);
+        }
+
+        if (_plans[name] is ConstantPlan constant)
+        {
+            WriteConstant(constant);
+            return _parameters[name];
+        }
+
+        var range = _options.Activation(name);
+        var bounds = _ranges[name];
+        var scale = LinearQuantizer.ScaleFor(bounds.Min, bounds.Max, range, _options.MinimumRealRange);
+        return _parameters[name] = Store(name, range.DataType, [scale], []);
+    }
+
+    private Parameters Store(string name, DataType type, IReadOnlyList<QuantScale> scales, long[] dims)
+    {
+        var scaleName = _graph.AddInitializer(OnnxTensors.Create(_graph.UniqueName($"{name}_scale"), dims, scales.Select(s => s.Scale).ToArray()));
+        var zeroName = _graph.AddInitializer(OnnxTensors.Create(_graph.UniqueName($"{name}_zero_point"), type, dims, QuantCodes.Pack(type, scales.Select(s => s.ZeroPoint).ToArray())));
+        return new Parameters(scaleName, zeroName, [.. scales]);
+    }
+
+    private void WriteConstant(ConstantPlan plan)
+    {
+        if (_parameters.ContainsKey(plan.Name))
+        {
+            return;
+        }
+
+        var tensor = _graph.Constant(plan.Name)!;
+        var values = OnnxTensors.Floats(tensor);
+        var range = plan.AsActivation ? _options.Activation(plan.Name) : _options.Weight(plan.Name);
+        var scales = WeightScales(plan, tensor, values, range);
+        var channels = scales.Length;
+        var inner = plan.Axis is { } axis ? (int)tensor.Dims.Skip(axis + 1).Aggregate(1L, (a, d) => a * d) : values.Length;
+        var codes = QuantCodes.Quantize(values, scales, channels, inner, range);
+        var parameters = Store(plan.Name, range.DataType, scales, plan.Axis is null ? [] : [channels]);
+        _parameters[plan.Name] = parameters;
+        var codesName = _graph.AddInitializer(OnnxTensors.Create(_graph.UniqueName($"{plan.Name}_quantized"), range.DataType, [.. tensor.Dims], codes));
+        var view = Dequantize(plan.Name, codesName, parameters, _graph.UniqueName($"{plan.Name}_DequantizeLinear_Output"), plan.Axis);
+        _views[plan.Name] = () => view;
+        var type = OnnxTensors.TypeName((int)range.DataType);
+        _context.Weights.Add(new QdqWeight(tensor, $"{type}{(plan.Axis is null ? "" : " per-channel")}", range.DataType, codesName, parameters.Scale, parameters.Zero, inner));
+    }
+
+    private QuantScale[] WeightScales(ConstantPlan plan, TensorProto tensor, ReadOnlySpan<float> values, QuantRange range)
+    {
+        QuantScale[] scales;
+        if (plan.Axis is { } axis)
+        {
+            var channels = (int)tensor.Dims[axis];
+            var inner = (int)tensor.Dims.Skip(axis + 1).Aggregate(1L, (a, d) => a * d);
+            var (min, max) = LinearQuantizer.ChannelRanges(values, channels, inner);
+            scales = [.. min.Zip(max, (low, high) => LinearQuantizer.ScaleFor(low, high, range))];
+        }
+        else
+        {
+            scales = [LinearQuantizer.ScaleFor(TensorPrimitives.Min(values), TensorPrimitives.Max(values), range)];
+        }
+
+        return _raisedScales.TryGetValue(plan.Name, out var raised) ? [.. scales.Zip(raised, (s, r) => s with { Scale = r })] : scales;
+    }
+
+    // A bias has the product of two scales. Where that is too small for its value in 32 bits, the weight's scale gives way.
+    private void RaiseWeightScale(BiasPlan bias)
+    {
+        if (_plans.GetValueOrDefault(bias.Weight) is not ConstantPlan { AsActivation: false } weight || !_options.WeightSymmetric)
+        {
+            return;
+        }
+
+        const double Margin = 1.0001;
+        const double Codes = (double)int.MaxValue - (int.MinValue + 1);
+        var tensor = _graph.Constant(weight.Name)!;
+        var scales = WeightScales(weight, tensor, OnnxTensors.Floats(tensor), _options.Weight(weight.Name));
+        var values = OnnxTensors.Floats(_graph.Constant(bias.Name)!);
+        var input = Parameterize(bias.Input).Scales[0].Scale;
+        var raised = scales.Select(s => s.Scale).ToArray();
+        var changed = false;
+        for (var c = 0; c < raised.Length; c++)
+        {
+            var magnitude = scales.Length == 1 ? Math.Abs(TensorPrimitives.MaxMagnitude(values)) : c < values.Length ? Math.Abs(values[c]) : 0;
+            var least = Margin * (2.0 * magnitude) / Codes;
+            var product = (double)input * raised[c];
+            if (product < least && product > 0)
+            {
+                raised[c] = (float)(raised[c] * (least / product));
+                changed = true;
+            }
+        }
+
+        if (changed)
+        {
+            _raisedScales[weight.Name] = raised;
+        }
+    }
+
+    private void WriteBias(BiasPlan plan)
+    {
+        if (!_parameters.TryGetValue(plan.Input, out var input) || !_parameters.TryGetValue(plan.Weight, out var weight))
+        {
+            return;
+        }
+
+        var tensor = _graph.Constant(plan.Name)!;
+        var values = OnnxTensors.Floats(tensor);
+        var scales = Array.ConvertAll(weight.Scales, s => new QuantScale(input.Scales[0].Scale * s.Scale, 0));
+        if (scales.Length != 1 && scales.Length != values.Length)
+        {
+            return;
+        }
+
+        var codes = new int[values.Length];
+        for (var i = 0; i < codes.Length; i++)
+        {
+            codes[i] = (int)Math.Clamp(Math.Round(values[i] / (double)scales[scales.Length == 1 ? 0 : i].Scale), int.MinValue + 1.0, int.MaxValue);
+        }
+
+        long[] dims = [scales.Length];
+        var scaleName = _graph.AddInitializer(OnnxTensors.Create(_graph.UniqueName($"{plan.Name}_quantized_scale"), dims, scales.Select(s => s.Scale).ToArray()));
+        var zeroName = _graph.AddInitializer(OnnxTensors.Create(
+            _graph.UniqueName($"{plan.Name}_quantized_zero_point"), DataType.Int32, scales.Length == 1 ? [] : dims, new byte[scales.Length * sizeof(int)]));
+        var codesName = _graph.AddInitializer(OnnxTensors.Create(
+            _graph.UniqueName($"{plan.Name}_quantized"), DataType.Int32, [.. tensor.Dims], MemoryMarshal.AsBytes(codes.AsSpan()).ToArray()));
+        var view = Dequantize(plan.Name, codesName, new Parameters(scaleName, zeroName, scales), _graph.UniqueName($"{plan.Name}_DequantizeLinear_Output"), scales.Length == 1 ? null : 0);
+        _views[plan.Name] = () => view;
+    }
+
+    /// <summary>Initializers of a tensor's scale and zero point, and their values.</summary>
+    private sealed record Parameters(string Scale, string Zero, QuantScale[] Scales);
+}
