@@ -1,5 +1,6 @@
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes.Dynamic;
+using EdgeFarm.Toolchains.OnnxRuntime.Passes.HalfPrecision;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes.Static;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes.WeightOnly;
 
@@ -18,6 +19,7 @@ public static class OnnxPasses
     [
         new OnnxDynamicQuantization(),
         new OnnxMatMulNBits(),
+        new OnnxFloatToFloat16(),
         new OnnxStaticQuantization(),
     ];
 
