@@ -21,6 +21,7 @@ public static class OnnxPasses
         new OnnxMatMulNBits(),
         new OnnxFloatToFloat16(),
         new OnnxStaticQuantization(),
+        new OnnxAutoMixedPrecision(),
     ];
 
     /// <summary>The pass of this name, in any case; InvalidInput names the ones there are.</summary>
