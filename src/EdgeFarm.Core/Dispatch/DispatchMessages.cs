@@ -32,7 +32,11 @@ public sealed record Lease(
 /// <param name="Sweep">Its sweep.</param>
 /// <param name="DeviceId">Where it runs.</param>
 /// <param name="Exclusive">Whether it owns the machine.</param>
-public sealed record HeldLease(AttemptKey Key, string Sweep, string DeviceId, bool Exclusive);
+public sealed record HeldLease(AttemptKey Key, string Sweep, string DeviceId, bool Exclusive)
+{
+    /// <summary>Its child has ended and only the acknowledgement is missing: it takes no slot and no machine any more.</summary>
+    public bool Ended { get; init; }
+}
 
 /// <summary>Free capacity of a worker, absolute: a new announcement replaces the old one.</summary>
 /// <param name="Shared">Free slots for shared jobs.</param>
@@ -150,3 +154,14 @@ public sealed record WaitExplanation(string JobId, int Position, string Reason, 
 /// <param name="Lacks">What it lacks; empty when it could take the job but is busy.</param>
 /// <param name="Busy">What keeps it busy, when it lacks nothing.</param>
 public sealed record NearWorker(string Worker, ImmutableArray<Lack> Lacks, string Busy);
+
+/// <summary>Where jobs with some requirements could run, for a dry run.</summary>
+/// <param name="Requirements">The requirements.</param>
+/// <param name="Devices">Devices of linked workers that could take them; empty when none can.</param>
+/// <param name="DeviceClass">Class that such jobs count for; <c>none</c> when no class is known.</param>
+/// <param name="Nearest">The workers that come nearest and what each lacks, best first; at most five.</param>
+public sealed record Placement(
+    JobRequirements Requirements,
+    ImmutableArray<DeviceAddress> Devices,
+    string DeviceClass,
+    ImmutableArray<NearWorker> Nearest);

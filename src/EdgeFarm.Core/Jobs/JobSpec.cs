@@ -95,8 +95,11 @@ public sealed record JobSpec
     /// <summary>Whether it owns its machine.</summary>
     public bool IsExclusive => DeviceGroup is not null;
 
-    /// <summary>Whether its result may be taken from, and put into, the cache. Benchmarks are measured anew.</summary>
-    public bool IsCacheable => Kind is not JobKind.Benchmark;
+    /// <summary>
+    /// Whether its result may be taken from, and put into, the cache. Benchmarks are measured anew, and so is an evaluation on a
+    /// target, because its figures belong to a device that the action digest does not name.
+    /// </summary>
+    public bool IsCacheable => Kind is not JobKind.Benchmark && Target is null;
 
     /// <summary>Most jobs of a sweep that an id's number part can tell; a bound for parsers.</summary>
     public const int MaxJobsPerSweep = 10_000_000;

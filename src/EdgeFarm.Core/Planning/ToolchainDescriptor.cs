@@ -41,7 +41,7 @@ public enum ParameterType
 /// <param name="Description">One line: meaning, unit, range.</param>
 public sealed record ParameterDescriptor(string Name, ParameterType Type, string? Default, string Description)
 {
-    /// <summary>Accepted words of a <see cref="ParameterType.Choice"/>.</summary>
+    /// <summary>Accepted words of a <see cref="ParameterType.Choice"/>; for a number, words that may stand in its place (<c>auto</c>).</summary>
     public ImmutableArray<string> Choices { get; init; } = [];
 
     /// <summary>Least accepted number.</summary>

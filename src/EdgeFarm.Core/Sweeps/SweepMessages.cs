@@ -100,7 +100,11 @@ public sealed record JobReport(
     DeviceAddress? Device,
     string DeviceClass,
     bool Cached,
-    Digest Action);
+    Digest Action)
+{
+    /// <summary>Memory of the device that it ran on, in bytes, so that an out-of-memory job can ask for more; 0 when unknown.</summary>
+    public long DeviceMemory { get; init; }
+}
 
 /// <summary>A ready job in the queue.</summary>
 /// <param name="Job">The job.</param>
@@ -117,7 +121,11 @@ public sealed record QueuedJob(
     DeviceAddress? BoundTo,
     long MinimumMemory,
     ImmutableSortedSet<string> Avoid,
-    bool Fresh);
+    bool Fresh)
+{
+    /// <summary>Devices on which a benchmark must not run, because another number of the same target measures there.</summary>
+    public ImmutableArray<DeviceAddress> NotOn { get; init; } = [];
+}
 
 /// <summary>What a sweep is asked to do. Every command gets a reply.</summary>
 public abstract record SweepCommand
@@ -148,7 +156,7 @@ public abstract record SweepEvent(DateTimeOffset At)
     /// <summary>It was submitted; the plan follows in <see cref="PlanGrown"/> events.</summary>
     public sealed record Submitted(DateTimeOffset At, SweepSubmission Submission) : SweepEvent(At);
 
-    /// <summary>At most a thousand jobs, and the entries that they complete, were added.</summary>
+    /// <summary>At most a thousand jobs, and the entries that they complete, were added. An entry whose id is known replaces the older one.</summary>
     public sealed record PlanGrown(DateTimeOffset At, ImmutableArray<JobSpec> Jobs, ImmutableArray<PlannedEntry> Entries) : SweepEvent(At);
 
     /// <summary>Attempts ended; <see cref="AttemptEnd.Final"/> tells which ended their job.</summary>

@@ -63,7 +63,7 @@ public sealed class ModelCard
 
         try
         {
-            var parser = new Parser(new StringReader(string.Join('\n', lines[1..end]).Replace('\t', ' ')));
+            var parser = new Parser(new StringReader(string.Join('\n', lines[1..end]).Replace("\t", "  ", StringComparison.Ordinal)));
             parser.Consume<StreamStart>();
             parser.Consume<DocumentStart>();
             var budget = MaxNodes;

@@ -131,8 +131,17 @@ public sealed class ModelFamily
     public static ModelFamily Gemma2 { get; } = new("gemma2", ["Gemma2ForCausalLM"],
         new()
         {
-            Vocabulary = 256000, Hidden = 2304, FeedForward = 9216, Layers = 26, Heads = 8, KeyValueHeads = 4, HeadSize = 256, Context = 8192,
-            SlidingWindow = 4096, TiesEmbeddings = true, Activation = "gelu_pytorch_tanh",
+            Vocabulary = 256000,
+            Hidden = 2304,
+            FeedForward = 9216,
+            Layers = 26,
+            Heads = 8,
+            KeyValueHeads = 4,
+            HeadSize = 256,
+            Context = 8192,
+            SlidingWindow = 4096,
+            TiesEmbeddings = true,
+            Activation = "gelu_pytorch_tanh",
         },
         SplitAttention, SplitFeedForward, SandwichNorms)
     {
@@ -144,8 +153,18 @@ public sealed class ModelFamily
     public static ModelFamily Gemma3 { get; } = new("gemma3", ["Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"],
         new()
         {
-            Vocabulary = 262208, Hidden = 2304, FeedForward = 9216, Layers = 26, Heads = 8, KeyValueHeads = 4, HeadSize = 256, Context = 131072,
-            RopeTheta = 1_000_000, SlidingWindow = 4096, TiesEmbeddings = true, Activation = "gelu_pytorch_tanh",
+            Vocabulary = 262208,
+            Hidden = 2304,
+            FeedForward = 9216,
+            Layers = 26,
+            Heads = 8,
+            KeyValueHeads = 4,
+            HeadSize = 256,
+            Context = 131072,
+            RopeTheta = 1_000_000,
+            SlidingWindow = 4096,
+            TiesEmbeddings = true,
+            Activation = "gelu_pytorch_tanh",
         },
         SplitAttention, SplitFeedForward, SandwichNorms, HeadNorms)
     {

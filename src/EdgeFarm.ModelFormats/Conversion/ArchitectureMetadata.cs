@@ -118,7 +118,8 @@ internal sealed class ArchitectureMetadata(GgufMetadata metadata, CheckpointConf
         WriteFileType();
         Number("attn_logit_softcapping", config.AttentionSoftCap!.Value);
         Number("final_logit_softcapping", config.OutputSoftCap!.Value);
-        Count("attention.sliding_window", config.SlidingWindow ?? 0);
+        // llama.cpp takes a window of 0 at its word; one of the whole context is none.
+        Count("attention.sliding_window", config.SlidingWindow is > 0 and var window ? window : config.Context);
     }
 
     private void WriteHeads()

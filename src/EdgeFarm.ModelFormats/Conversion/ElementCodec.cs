@@ -88,10 +88,15 @@ internal static class ElementCodec
             case GgmlType.F16: Widen(SafetensorsDType.F16, source, target); break;
             case GgmlType.BF16: Widen(SafetensorsDType.BF16, source, target); break;
             case GgmlType.Q8_0:
-                for (var i = 0; i < target.Length; i++)
+                for (var block = 0; block < target.Length / Q8Block; block++)
                 {
-                    var block = source.Slice(i / Q8Block * Q8BlockBytes, Q8BlockBytes);
-                    target[i] = (float)MemoryMarshal.Read<Half>(block) * (sbyte)block[2 + (i % Q8Block)];
+                    var stored = source.Slice(block * Q8BlockBytes, Q8BlockBytes);
+                    var scale = (float)MemoryMarshal.Read<Half>(stored);
+                    var values = target.Slice(block * Q8Block, Q8Block);
+                    for (var i = 0; i < Q8Block; i++)
+                    {
+                        values[i] = scale * (sbyte)stored[2 + i];
+                    }
                 }
 
                 break;

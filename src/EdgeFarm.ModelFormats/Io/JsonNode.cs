@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Text.Json;
+using System.Text.Unicode;
 using EdgeFarm.Core.Jobs;
 
 namespace EdgeFarm.ModelFormats.Io;
@@ -11,9 +12,9 @@ namespace EdgeFarm.ModelFormats.Io;
 internal readonly struct JsonNode
 {
     private readonly JsonElement _element;
-    private readonly string _place;
+    private readonly Place _place;
 
-    private JsonNode(JsonElement element, string place) => (_element, _place) = (element, place);
+    private JsonNode(JsonElement element, Place place) => (_element, _place) = (element, place);
 
     /// <summary>The type of the value.</summary>
     public JsonValueKind Kind => _element.ValueKind;
@@ -31,24 +32,51 @@ internal readonly struct JsonNode
     /// <summary>Parses JSON text in UTF-8.</summary>
     public static JsonNode Parse(ReadOnlyMemory<byte> utf8, string name)
     {
+        if (utf8.Span.StartsWith((ReadOnlySpan<byte>)[0xEF, 0xBB, 0xBF]))
+        {
+            utf8 = utf8[3..];
+        }
+
+        if (!Utf8.IsValid(utf8.Span))
+        {
+            throw new FailureException(Failure.InvalidInput($"{name}: not sound JSON: it is not UTF-8"));
+        }
+
         try
         {
-            if (utf8.Span.StartsWith((ReadOnlySpan<byte>)[0xEF, 0xBB, 0xBF]))
+            // Not disposed of: the nodes live on it, and a clone would hold a large vocabulary twice.
+            var root = JsonDocument.Parse(utf8, new JsonDocumentOptions { AllowDuplicateProperties = false, MaxDepth = 64 }).RootElement;
+            if (utf8.Span.IndexOf("\\ud"u8) >= 0 || utf8.Span.IndexOf("\\uD"u8) >= 0)
             {
-                utf8 = utf8[3..];
+                ReadKeys(root);
             }
 
-            using var document = JsonDocument.Parse(utf8, new JsonDocumentOptions { AllowDuplicateProperties = false, MaxDepth = 64 });
-            return new JsonNode(document.RootElement.Clone(), name);
+            return new JsonNode(root, new Place(null, name, -1));
         }
-        catch (JsonException e)
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
+            // System.Text.Json reports half a surrogate pair as an invalid operation.
             throw new FailureException(Failure.InvalidInput($"{name}: not sound JSON: {e.Message}"));
         }
-        catch (InvalidOperationException e)
+    }
+
+    // Keys with half a surrogate pair throw when they are read; better here than anywhere else.
+    private static void ReadKeys(JsonElement element)
+    {
+        if (element.ValueKind == JsonValueKind.Object)
         {
-            // System.Text.Json reports keys that are not UTF-8 this way.
-            throw new FailureException(Failure.InvalidInput($"{name}: not sound JSON: {e.Message}"));
+            foreach (var property in element.EnumerateObject())
+            {
+                _ = property.Name.Length;
+                ReadKeys(property.Value);
+            }
+        }
+        else if (element.ValueKind == JsonValueKind.Array)
+        {
+            foreach (var item in element.EnumerateArray())
+            {
+                ReadKeys(item);
+            }
         }
     }
 
@@ -64,7 +92,7 @@ internal readonly struct JsonNode
         }
 
         return _element.TryGetProperty(key, out var value) && value.ValueKind != JsonValueKind.Null
-            ? new JsonNode(value, $"{_place}: {key}")
+            ? new JsonNode(value, new Place(_place, key, -1))
             : null;
     }
 
@@ -141,7 +169,7 @@ internal readonly struct JsonNode
     {
         Count();
         var place = _place;
-        return _element.EnumerateArray().Select((item, i) => new JsonNode(item, $"{place}[{i}]"));
+        return _element.EnumerateArray().Select((item, i) => new JsonNode(item, new Place(place, "", i)));
     }
 
     /// <summary>Keys and values of an object.</summary>
@@ -153,12 +181,22 @@ internal readonly struct JsonNode
         }
 
         var node = this;
-        return _element.EnumerateObject().Select(property => KeyValuePair.Create(property.Name, new JsonNode(property.Value, $"{node._place}: {Shorten(property.Name)}")));
+        return _element.EnumerateObject().Select(property =>
+        {
+            var name = property.Name;
+            return KeyValuePair.Create(name, new JsonNode(property.Value, new Place(node._place, name, -1)));
+        });
     }
 
     private string Describe() => Kind is JsonValueKind.Object or JsonValueKind.Array ? $"an {Kind.ToString().ToLowerInvariant()}" : Shorten(_element.GetRawText());
 
     private static string Shorten(string text) => text.Length <= 60 ? text : text[..60] + "...";
+
+    // Spelled out only for a message: a vocabulary has a million nodes.
+    private sealed class Place(Place? parent, string name, int index)
+    {
+        public override string ToString() => parent is null ? name : index < 0 ? $"{parent}: {Shorten(name)}" : $"{parent}[{index}]";
+    }
 }
 
 /// <summary>Reads whole files with a limit.</summary>

@@ -6,7 +6,7 @@ namespace EdgeFarm.Toolchains.LlamaCpp.Engine;
 
 /// <summary>
 /// Checks a model before the library sees it: the file's form with <see cref="GgufReader"/>, then the values that make the library
-/// abort, compute nonsense or write a broken model without an error.
+/// abort, compute nonsense or write a broken model without an error, and with <see cref="GgufMetadataCheck"/> what it reads unchecked.
 /// </summary>
 internal static class GgufModelCheck
 {
@@ -37,7 +37,7 @@ internal static class GgufModelCheck
         CheckPositive(path, metadata, $"{architecture}.attention.head_count");
         CheckPositive(path, metadata, $"{architecture}.embedding_length");
         CheckPositive(path, metadata, $"{architecture}.context_length");
-        return file;
+        return GgufMetadataCheck.Check(file, path) is { } failure ? throw new FailureException(failure) : file;
     }
 
     private static void CheckLayers(string path, GgufFile file, string architecture, int maxLayers)

@@ -30,7 +30,13 @@ public enum LlamaDeviceKind
 /// <param name="MemoryTotal">Bytes in all.</param>
 /// <param name="DeviceId">PCI address, where there is one.</param>
 public sealed record LlamaDevice(
-    string Name, string Description, LlamaDeviceKind Kind, string Backend, long MemoryFree, long MemoryTotal, string? DeviceId);
+    string Name, string Description, LlamaDeviceKind Kind, string Backend, long MemoryFree, long MemoryTotal, string? DeviceId)
+{
+    /// <summary>The farm's id of the device: <c>cpu</c>, and <c>cuda:0</c> for ggml's <c>CUDA0</c>.</summary>
+    public string FarmId => Kind == LlamaDeviceKind.Cpu ? "cpu"
+        : Name.TrimEnd([.. "0123456789"]) is var backend && backend.Length < Name.Length ? $"{backend.ToLowerInvariant()}:{Name[backend.Length..]}"
+        : $"{Name.ToLowerInvariant()}:0";
+}
 
 /// <summary>Which build of llama.cpp is at work: stands beside every measurement, because variants differ in speed and in the last digits.</summary>
 /// <param name="Version">Release, as <c>llama_version()</c> gives it.</param>
@@ -51,4 +57,8 @@ public sealed record LlamaLibraryInfo(
     Digest Digest,
     string Directory,
     bool Packaged,
-    IReadOnlyList<LlamaDevice> Devices);
+    IReadOnlyList<LlamaDevice> Devices)
+{
+    /// <summary>The released version without what the build appends (<c>0.5.0-dev</c> is <c>0.5.0</c>).</summary>
+    public string Release => Version.Split('-')[0];
+}

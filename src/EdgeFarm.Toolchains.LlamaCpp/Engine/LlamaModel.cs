@@ -104,14 +104,17 @@ internal sealed unsafe class LlamaModel : IDisposable
         }
     }
 
-    /// <summary>The tokens of a text; special tokens at its ends where the vocabulary wants them, none recognized inside it.</summary>
-    public int[] Tokenize(ReadOnlySpan<byte> utf8)
+    /// <summary>The tokens of a text.</summary>
+    /// <param name="utf8">The text.</param>
+    /// <param name="addSpecial">Whether special tokens stand at its ends where the vocabulary wants them.</param>
+    /// <param name="parseSpecial">Whether special tokens are recognized inside it.</param>
+    public int[] Tokenize(ReadOnlySpan<byte> utf8, bool addSpecial = true, bool parseSpecial = false)
     {
         var tokens = new int[utf8.Length + 2];
         fixed (byte* text = utf8)
         fixed (int* target = tokens)
         {
-            var count = _library.Api.Tokenize(Vocab, text, utf8.Length, target, tokens.Length, 1, 0);
+            var count = _library.Api.Tokenize(Vocab, text, utf8.Length, target, tokens.Length, addSpecial ? (byte)1 : (byte)0, parseSpecial ? (byte)1 : (byte)0);
             return count >= 0 ? tokens[..count] : throw new FailureException(Failure.InvalidInput($"the text gives more than {tokens.Length} tokens"));
         }
     }

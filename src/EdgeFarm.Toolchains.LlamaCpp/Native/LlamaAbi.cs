@@ -1,8 +1,8 @@
 namespace EdgeFarm.Toolchains.LlamaCpp.Native;
 
 /// <summary>
-/// Where the fields of llama.cpp's public structs lie in one release: sizes and offsets in bytes, little-endian 64-bit targets (Linux
-/// x64 and arm64 agree). Source: include/llama.h, ggml/include/ggml.h and ggml-backend.h of the release, measured with offsetof.
+/// Where the fields of llama.cpp's public structs lie in one release: sizes and offsets in bytes, little-endian 64-bit targets
+/// (x64 and arm64 agree). Source: include/llama.h, ggml/include/ggml.h and ggml-backend.h of the release, measured with offsetof.
 /// </summary>
 internal sealed record LlamaAbi
 {
@@ -36,28 +36,27 @@ internal sealed record LlamaAbi
 
     public const int TensorOverrideSize = 16, ImatrixEntrySize = 24, ThreadpoolParamsSize = 528;
 
-    /// <summary>The releases that this binding knows.</summary>
-    public static IReadOnlyList<LlamaAbi> Known { get; } =
-    [
-        new()
-        {
-            Version = "0.5.0",
-            PackagedCommit = "0ad4a86",
-            Model = new(Size: 80, Devices: 0, GpuLayers: 16, SplitMode: 20, LoadMode: 24, MainGpu: 32, Progress: 48, ProgressData: 56, VocabOnly: 72, CheckTensors: 73),
-            Context = new(
-                Size: 160, Ctx: 0, Batch: 4, Ubatch: 8, SeqMax: 12, Threads: 28, ThreadsBatch: 32, FlashAttention: 52,
-                EvalCallback: 88, EvalData: 96, TypeK: 104, TypeV: 108, Abort: 112, AbortData: 120,
-                OffloadKqv: 129, NoPerf: 130, OpOffload: 131, SwaFull: 132, KvUnified: 133),
-            Quantize = new(
-                Size: 64, Threads: 0, Ftype: 4, OutputType: 8, EmbeddingType: 12, AllowRequantize: 16, QuantizeOutput: 17, OnlyCopy: 18,
-                Pure: 19, KeepSplit: 20, DryRun: 21, Imatrix: 24, KvOverrides: 32, TensorTypes: 40, PruneLayers: 48, MaxBuffer: 56),
-            Tensor = new(Overhead: 368, Type: 0, Buffer: 8, Extents: 16, Strides: 48, Op: 80, Sources: 152, Data: 248, Name: 256),
-            OpMulMat = 29,
-            OpMulMatId = 30,
-            TypeCount = 43,
-            MaxLayers = 512,
-        },
-    ];
+    private static LlamaAbi Release050 { get; } = new()
+    {
+        Version = "0.5.0",
+        PackagedCommit = "0ad4a86",
+        Model = new(Size: 80, Devices: 0, GpuLayers: 16, SplitMode: 20, LoadMode: 24, MainGpu: 32, Progress: 48, ProgressData: 56, VocabOnly: 72, CheckTensors: 73),
+        Context = new(
+            Size: 160, Ctx: 0, Batch: 4, Ubatch: 8, SeqMax: 12, Threads: 28, ThreadsBatch: 32, FlashAttention: 52,
+            EvalCallback: 88, EvalData: 96, TypeK: 104, TypeV: 108, Abort: 112, AbortData: 120,
+            OffloadKqv: 129, NoPerf: 130, OpOffload: 131, SwaFull: 132, KvUnified: 133),
+        Quantize = new(
+            Size: 64, Threads: 0, Ftype: 4, OutputType: 8, EmbeddingType: 12, AllowRequantize: 16, QuantizeOutput: 17, OnlyCopy: 18,
+            Pure: 19, KeepSplit: 20, DryRun: 21, Imatrix: 24, KvOverrides: 32, TensorTypes: 40, PruneLayers: 48, MaxBuffer: 56),
+        Tensor = new(Overhead: 368, Type: 0, Buffer: 8, Extents: 16, Strides: 48, Op: 80, Sources: 152, Data: 248, Name: 256),
+        OpMulMat = 29,
+        OpMulMatId = 30,
+        TypeCount = 43,
+        MaxLayers = 512,
+    };
+
+    /// <summary>The releases that this binding knows, the shipped one first. 0.4.0 declares the same structs (the headers were compared).</summary>
+    public static IReadOnlyList<LlamaAbi> Known { get; } = [Release050, Release050 with { Version = "0.4.0", PackagedCommit = "5b4ebc5" }];
 }
 
 /// <summary>Offsets in <c>llama_model_params</c>.</summary>

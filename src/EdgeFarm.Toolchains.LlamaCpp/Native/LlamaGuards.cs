@@ -10,10 +10,10 @@ internal static unsafe class LlamaGuards
     private const byte Filler = 0xCD;
 
     /// <summary>The table for the loaded library. Unsupported when there is none or the library contradicts it.</summary>
-    public static LlamaAbi Check(LlamaApi api, LlamaLibraryFiles files)
+    public static LlamaAbi Check(LlamaApi api, LlamaLibraryFiles files, IReadOnlyList<LlamaAbi> known)
     {
         var version = LlamaApi.Text(api.Version());
-        var abi = LlamaAbi.Known.FirstOrDefault(known => version == known.Version || version.StartsWith(known.Version + "-", StringComparison.Ordinal))
+        var abi = known.FirstOrDefault(candidate => version == candidate.Version || version.StartsWith(candidate.Version + "-", StringComparison.Ordinal))
             ?? throw Mismatch(files, $"is llama.cpp {version}");
         var commit = LlamaApi.Text(api.GgmlCommit());
         if (files.Packaged && commit != abi.PackagedCommit)
@@ -67,7 +67,7 @@ internal static unsafe class LlamaGuards
     {
         if (found != expected)
         {
-            throw Mismatch(files, $"has {what} {found} where llama.cpp {LlamaAbi.Known[0].Version} has {expected}");
+            throw Mismatch(files, $"has {what} {found} where {expected} is expected");
         }
     }
 

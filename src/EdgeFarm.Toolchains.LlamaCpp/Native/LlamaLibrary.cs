@@ -108,7 +108,7 @@ internal sealed class LlamaLibrary
         var llama = Open(files.Llama);
         var api = new LlamaApi(llama, ggml, ggmlBase);
         LlamaLog.Attach(api, log);
-        var abi = LlamaGuards.Check(api, files);
+        var abi = LlamaGuards.Check(api, files, LlamaAbi.Known);
         var backends = files.BestBackends();
         foreach (var backend in backends)
         {

@@ -53,7 +53,7 @@ public static partial class LlamaQuantizer
         try
         {
             var watch = Stopwatch.StartNew();
-            if (arguments.IsIdentity(plan))
+            if (plan.Unchanged)
             {
                 File.Copy(request.Input, partial);
             }
@@ -136,7 +136,7 @@ public static partial class LlamaQuantizer
         var tensors = order.Select(name => new QuantizedTensor(name, sources[name].Type, types[name], sources[name].Elements)).ToList();
         var bytes = arguments.Source.DataOffset + MetadataGrowth
             + order.Sum(name => ((GgmlTypes.TensorBytes(types[name], [.. sources[name].Shape]) ?? 0) + 31) & ~31L);
-        return new QuantizePlan(arguments.Type.Name, bytes, 8.0 * bytes / tensors.Sum(tensor => tensor.Elements), missing, fallback, tensors);
+        return new QuantizePlan(arguments.Type.Name, bytes, 8.0 * bytes / tensors.Sum(tensor => tensor.Elements), missing, fallback, arguments.IsIdentity(tensors), tensors);
     }
 
     private static void Quantize(LlamaLibrary library, LlamaLog log, QuantizeArguments arguments, string input, string output, LlamaHooks hooks)

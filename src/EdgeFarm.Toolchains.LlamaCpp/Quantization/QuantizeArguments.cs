@@ -58,10 +58,10 @@ internal sealed class QuantizeArguments
     /// Whether the input is the wanted form already: nothing to do but copy it. The library would write the same model with its tensors in
     /// another order, and the baseline of a sweep would no longer be the file that was submitted.
     /// </summary>
-    public bool IsIdentity(QuantizePlan plan) =>
+    public bool IsIdentity(IReadOnlyList<QuantizedTensor> planned) =>
         _imatrix is null && _pruned.Length == 0
         && Source.Metadata["general.file_type"]?.AsInteger() == Type.Ftype
-        && plan.Tensors.All(tensor => tensor.SourceType == tensor.Type);
+        && planned.All(tensor => tensor.SourceType == tensor.Type);
 
     /// <summary>The library's parameters; pointers live as long as the arena.</summary>
     public unsafe ParamsBuffer Build(LlamaLibrary library, NativeArena arena, bool dryRun)

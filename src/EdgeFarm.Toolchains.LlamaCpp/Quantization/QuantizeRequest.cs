@@ -68,9 +68,10 @@ public sealed record QuantizedTensor(string Name, GgmlType SourceType, GgmlType 
 /// <param name="BitsPerWeight">8 times the output's bytes over its weights.</param>
 /// <param name="MissingImatrix">Whether it needs an importance matrix that the request lacks.</param>
 /// <param name="FallbackTensors">Tensors whose row length does not fit the wanted type and that got another.</param>
+/// <param name="Unchanged">Whether the input is the wanted form already, so that the output would be a copy.</param>
 /// <param name="Tensors">The tensors, in the output's order.</param>
 public sealed record QuantizePlan(
-    string Form, long OutputBytes, double BitsPerWeight, bool MissingImatrix, int FallbackTensors, IReadOnlyList<QuantizedTensor> Tensors);
+    string Form, long OutputBytes, double BitsPerWeight, bool MissingImatrix, int FallbackTensors, bool Unchanged, IReadOnlyList<QuantizedTensor> Tensors);
 
 /// <summary>A quantized model that was read back, compared with its source and loaded.</summary>
 /// <param name="Form">Canonical name of the type.</param>

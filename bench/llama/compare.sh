@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Compares EdgeFarm's engine with llama.cpp's own tools; see README.md. Arguments go on to the program (--threads N, --rounds N, --speed-only).
+set -euo pipefail
+cd "$(dirname "$0")"
+./build-tools.sh >&2
+dotnet build EdgeFarm.Bench.Llama -c Release -v q -nologo -clp:NoSummary >&2
+model="${MODEL:-../../src/EdgeFarm.Samples/models/edgefarm-tiny/edgefarm-tiny-f16.gguf}"
+held_out="${HELD_OUT:-../../src/EdgeFarm.Samples/data/held-out.txt}"
+calibration="${CALIBRATION:-$held_out}"
+exec dotnet EdgeFarm.Bench.Llama/bin/Release/net10.0/EdgeFarm.Bench.Llama.dll compare tools "$model" "$held_out" "$calibration" "$@"

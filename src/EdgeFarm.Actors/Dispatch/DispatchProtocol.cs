@@ -1,0 +1,31 @@
+using EdgeFarm.Actors.Serialization;
+using EdgeFarm.Core.Dispatch;
+using EdgeFarm.Core.Fleet;
+
+namespace EdgeFarm.Actors.Dispatch;
+
+/// <summary>What the dispatcher is told and asked.</summary>
+public static class DispatchMessages
+{
+    /// <summary>Handle an input. The sender of <see cref="DispatchInput.WorkerLinked"/> is the link that gets the effects.</summary>
+    public sealed record Tell(DispatchInput Input) : IFarmMessage;
+
+    /// <summary>Answered with <see cref="FleetReply"/>.</summary>
+    public sealed record GetFleet : IFarmMessage
+    {
+        /// <summary>The only one.</summary>
+        public static readonly GetFleet Instance = new();
+    }
+
+    /// <summary>Answered with <see cref="WaitExplained"/>.</summary>
+    public sealed record ExplainWait(string JobId) : IFarmMessage;
+}
+
+/// <summary>The fleet and the queue.</summary>
+public sealed record FleetReply(FleetView Fleet) : IFarmMessage;
+
+/// <summary>Why a job waits; null when the dispatcher does not know it.</summary>
+public sealed record WaitExplained(WaitExplanation? Wait) : IFarmMessage;
+
+/// <summary>What the dispatcher wants of a link: to send a lease, a revocation or an acknowledgement, or to close.</summary>
+public sealed record LinkTell(string Link, DispatchEffect Effect) : IFarmMessage;

@@ -1,0 +1,140 @@
+using System.Data.Common;
+using System.Globalization;
+using Microsoft.Data.Sqlite;
+using Npgsql;
+
+namespace EdgeFarm.Actors.Persistence;
+
+/// <summary>Which database keeps journal, snapshots, read model and result cache.</summary>
+public enum DatabaseKind
+{
+    /// <summary>One file; for the embedded farm.</summary>
+    Sqlite = 0,
+
+    /// <summary>A server; for the cluster.</summary>
+    PostgreSql = 1,
+}
+
+/// <summary>Where the farm's tables are.</summary>
+/// <param name="Kind">Database product.</param>
+/// <param name="ConnectionString">As its ADO.NET provider reads it.</param>
+public sealed record FarmDatabaseOptions(DatabaseKind Kind, string ConnectionString)
+{
+    /// <summary>One SQLite file; its directory must exist.</summary>
+    public static FarmDatabaseOptions SqliteFile(string path) => new(
+        DatabaseKind.Sqlite, new SqliteConnectionStringBuilder { DataSource = path, Mode = SqliteOpenMode.ReadWriteCreate }.ConnectionString);
+
+    /// <summary>A PostgreSQL database.</summary>
+    public static FarmDatabaseOptions PostgreSql(string connectionString) => new(DatabaseKind.PostgreSql, connectionString);
+}
+
+/// <summary>Opens connections and makes the tables that EdgeFarm itself reads (the journal's are made by its plugin).</summary>
+/// <param name="options">Where the tables are.</param>
+public sealed class FarmDatabase(FarmDatabaseOptions options)
+{
+    // WAL lasts in the file; NORMAL and the busy handler are the connection's own. In WAL mode NORMAL loses no committed
+    // transaction to a killed process, only to a power cut.
+    internal const string SqlitePragmas = "PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=15000;";
+
+    /// <summary>Where the tables are.</summary>
+    public FarmDatabaseOptions Options { get; } = options;
+
+    /// <summary>Opens a connection.</summary>
+    public async Task<DbConnection> OpenAsync(CancellationToken cancellationToken)
+    {
+        DbConnection connection = Options.Kind == DatabaseKind.Sqlite
+            ? new SqliteConnection(Options.ConnectionString)
+            : new NpgsqlConnection(Options.ConnectionString);
+        try
+        {
+            await connection.OpenAsync(cancellationToken);
+            if (Options.Kind == DatabaseKind.Sqlite)
+            {
+                await connection.RunAsync(SqlitePragmas, cancellationToken);
+            }
+
+            return connection;
+        }
+        catch
+        {
+            await connection.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>Makes what is missing. Runs before the actor system starts, because WAL cannot be switched on under open transactions.</summary>
+    public async Task InitializeAsync(CancellationToken cancellationToken)
+    {
+        await using var connection = await OpenAsync(cancellationToken);
+        if (Options.Kind == DatabaseKind.Sqlite)
+        {
+            await connection.RunAsync("PRAGMA journal_mode=WAL", cancellationToken);
+        }
+
+        foreach (var statement in FarmSchema.Statements)
+        {
+            // The one difference in the schema: the name of the type for bytes.
+            var sql = Options.Kind == DatabaseKind.PostgreSql ? statement.Replace(" blob", " bytea", StringComparison.Ordinal) : statement;
+            await connection.RunAsync(sql, cancellationToken);
+        }
+    }
+}
+
+/// <summary>The few ADO.NET phrases that are used here.</summary>
+internal static class DatabaseExtensions
+{
+    public static DbCommand Command(this DbConnection connection, string sql, params ReadOnlySpan<(string Name, object? Value)> parameters)
+    {
+        var command = connection.CreateCommand();
+        command.CommandText = sql;
+        foreach (var (name, value) in parameters)
+        {
+            command.With(name, value);
+        }
+
+        return command;
+    }
+
+    public static DbCommand With(this DbCommand command, string name, object? value)
+    {
+        var parameter = command.CreateParameter();
+        parameter.ParameterName = name;
+        parameter.Value = value ?? DBNull.Value;
+        command.Parameters.Add(parameter);
+        return command;
+    }
+
+    public static async Task<int> RunAsync(this DbConnection connection, string sql, CancellationToken cancellationToken)
+    {
+        await using var command = connection.Command(sql);
+        return await command.ExecuteNonQueryAsync(cancellationToken);
+    }
+
+    public static async Task<int> RunAsync(this DbCommand command, DbTransaction? transaction, CancellationToken cancellationToken)
+    {
+        await using (command)
+        {
+            command.Transaction = transaction;
+            return await command.ExecuteNonQueryAsync(cancellationToken);
+        }
+    }
+
+    public static async Task<List<T>> ReadAsync<T>(this DbCommand command, Func<DbDataReader, T> read, CancellationToken cancellationToken)
+    {
+        await using (command)
+        {
+            await using var reader = await command.ExecuteReaderAsync(cancellationToken);
+            var rows = new List<T>();
+            while (await reader.ReadAsync(cancellationToken))
+            {
+                rows.Add(read(reader));
+            }
+
+            return rows;
+        }
+    }
+
+    public static long UnixMilliseconds(this DateTimeOffset time) => time.ToUnixTimeMilliseconds();
+
+    public static string Invariant(this long number) => number.ToString(CultureInfo.InvariantCulture);
+}

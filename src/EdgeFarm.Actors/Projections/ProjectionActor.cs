@@ -1,0 +1,184 @@
+using System.Collections.Immutable;
+using Akka;
+using Akka.Actor;
+using Akka.Event;
+using Akka.Persistence.Query;
+using Akka.Persistence.Sql.Query;
+using Akka.Streams;
+using Akka.Streams.Dsl;
+using EdgeFarm.Actors.Sweeps;
+
+namespace EdgeFarm.Actors.Projections;
+
+/// <summary>Key of the projection in the actor registry; in a cluster a singleton.</summary>
+public sealed class ProjectionKey;
+
+/// <summary>Empties the rows and replays every event; answered with <see cref="RebuildStarted"/>.</summary>
+internal sealed record Rebuild : INoSerializationVerificationNeeded;
+
+/// <summary>The rows are empty and the replay runs.</summary>
+internal sealed record RebuildStarted : INoSerializationVerificationNeeded;
+
+/// <summary>
+/// Turns every sweep's events into rows. Events that arrive while a transaction runs form the next one. After any failure it starts
+/// again from the stored offset with nothing remembered.
+/// </summary>
+internal sealed class ProjectionActor : UntypedActor, IWithTimers
+{
+    private const int MaxBatch = 500;
+    private static readonly TimeSpan RestartAfter = TimeSpan.FromSeconds(1);
+
+    private sealed class Begin : INotInfluenceReceiveTimeout, INoSerializationVerificationNeeded
+    {
+        public static readonly Begin Instance = new();
+    }
+
+    private sealed record OffsetRead(long Offset) : INoSerializationVerificationNeeded;
+
+    private sealed record Truncated(IActorRef ReplyTo) : INoSerializationVerificationNeeded;
+
+    private sealed record Stopped(int Run, Exception? Cause) : INoSerializationVerificationNeeded;
+
+    private readonly ProjectionWriter _writer;
+    private readonly ProjectionSignal _signal;
+    private readonly ILoggingAdapter _log = Context.GetLogger();
+    private readonly ActorMaterializer _materializer = Context.Materializer();
+    private UniqueKillSwitch? _stream;
+    private IActorRef? _rebuildFor;
+    private int _run;
+
+    public ProjectionActor(ProjectionWriter writer, ProjectionSignal signal) => (_writer, _signal) = (writer, signal);
+
+    public ITimerScheduler Timers { get; set; } = null!;
+
+    public static Props Props(ProjectionWriter writer, ProjectionSignal signal) =>
+        Akka.Actor.Props.Create(() => new ProjectionActor(writer, signal));
+
+    protected override void PreStart() => Self.Tell(Begin.Instance);
+
+    protected override void PostStop() => _stream?.Shutdown();
+
+    protected override void OnReceive(object message)
+    {
+        switch (message)
+        {
+            case Begin:
+                var run = _run;
+                _writer.ReadOffsetAsync(CancellationToken.None).PipeTo(
+                    Self, success: offset => new OffsetRead(offset), failure: e => new Stopped(run, e));
+                break;
+            case OffsetRead read:
+                Start(read.Offset);
+                break;
+            case Rebuild:
+                _rebuildFor = Sender;
+                if (_stream is null)
+                {
+                    Truncate();
+                }
+                else
+                {
+                    _stream.Shutdown();
+                }
+
+                break;
+            case Truncated truncated:
+                truncated.ReplyTo.Tell(new RebuildStarted());
+                Self.Tell(Begin.Instance);
+                break;
+            case Stopped stopped when stopped.Run == _run:
+                _run++;
+                _stream = null;
+                if (_rebuildFor is not null)
+                {
+                    Truncate();
+                    break;
+                }
+
+                _log.Warning(stopped.Cause, "the projection stopped; it goes on from its offset");
+                Timers.StartSingleTimer(Begin.Instance, Begin.Instance, RestartAfter);
+                break;
+            case Stopped:
+                break;
+            default:
+                Unhandled(message);
+                break;
+        }
+    }
+
+    private void Truncate()
+    {
+        var (replyTo, run) = (_rebuildFor!, _run);
+        _rebuildFor = null;
+        _writer.TruncateAsync(CancellationToken.None).PipeTo(Self, success: () => new Truncated(replyTo), failure: e => new Stopped(run, e));
+    }
+
+    private void Start(long offset)
+    {
+        var journal = PersistenceQuery.Get(Context.System).ReadJournalFor<SqlReadJournal>(SqlReadJournal.Identifier);
+        var fold = new Fold(_writer, _signal, journal, _materializer, offset);
+        var (stream, done) = journal.AllEvents(Offset.Sequence(offset))
+            .ViaMaterialized(KillSwitches.Single<EventEnvelope>(), Keep.Right)
+            .Batch(MaxBatch, first => ImmutableList.Create(first), (batch, next) => batch.Add(next))
+            .SelectAsync(1, fold.WriteAsync)
+            .ToMaterialized(Sink.Ignore<NotUsed>(), Keep.Both)
+            .Run(_materializer);
+        _stream = stream;
+        var run = _run;
+        done.PipeTo(Self, success: _ => new Stopped(run, null), failure: e => new Stopped(run, e));
+    }
+
+    /// <summary>One run of the stream: the sweeps it has folded, and where it is.</summary>
+    private sealed class Fold(ProjectionWriter writer, ProjectionSignal signal, SqlReadJournal journal, IMaterializer materializer, long offset)
+    {
+        private readonly Dictionary<string, FoldedSweep> _sweeps = new(StringComparer.Ordinal);
+        private long _offset = offset;
+
+        public async Task<NotUsed> WriteAsync(ImmutableList<EventEnvelope> batch)
+        {
+            var touched = new HashSet<FoldedSweep>();
+            foreach (var envelope in batch)
+            {
+                if (envelope.Event is not SweepRecord record)
+                {
+                    throw new InvalidOperationException($"the journal holds a {envelope.Event.GetType().Name} of {envelope.PersistenceId}");
+                }
+
+                var sweep = await FindAsync(record.Sweep, envelope);
+                sweep.Apply(record.Event, envelope.SequenceNr);
+                touched.Add(sweep);
+            }
+
+            var to = ((Sequence)batch[^1].Offset).Value;
+            await writer.WriteAsync(touched, _offset, to, CancellationToken.None);
+            _offset = to;
+            foreach (var sweep in touched.Where(s => s.State.IsEnded))
+            {
+                // A retry reads it again; a farm's thousands of ended sweeps need not stay in memory for that.
+                _sweeps.Remove(sweep.Id);
+            }
+
+            signal.Committed();
+            return NotUsed.Instance;
+        }
+
+        private async Task<FoldedSweep> FindAsync(string id, EventEnvelope envelope)
+        {
+            if (_sweeps.TryGetValue(id, out var known) && known.SequenceNr == envelope.SequenceNr - 1)
+            {
+                return known;
+            }
+
+            var sweep = new FoldedSweep(id);
+            if (envelope.SequenceNr > 1)
+            {
+                await journal.CurrentEventsByPersistenceId(envelope.PersistenceId, 0, envelope.SequenceNr - 1)
+                    .RunForeach(e => sweep.Apply(((SweepRecord)e.Event).Event, e.SequenceNr), materializer);
+                sweep.Written();
+            }
+
+            _sweeps[id] = sweep;
+            return sweep;
+        }
+    }
+}

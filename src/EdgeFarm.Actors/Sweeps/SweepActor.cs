@@ -1,0 +1,361 @@
+using System.Collections.Immutable;
+using Akka.Actor;
+using Akka.Cluster.Sharding;
+using Akka.Event;
+using Akka.Persistence;
+using EdgeFarm.Actors.Dispatch;
+using EdgeFarm.Actors.Persistence;
+using EdgeFarm.Core.Artifacts;
+using EdgeFarm.Core.Dispatch;
+using EdgeFarm.Core.Jobs;
+using EdgeFarm.Core.Sweeps;
+using Failure = EdgeFarm.Core.Jobs.Failure;
+
+namespace EdgeFarm.Actors.Sweeps;
+
+/// <summary>What every sweep works with.</summary>
+/// <param name="Dispatcher">The dispatcher's proxy.</param>
+/// <param name="Cache">The result cache.</param>
+/// <param name="Metrics">Counts attempts.</param>
+/// <param name="Time">The clock.</param>
+/// <param name="SnapshotAfter">A snapshot is taken after so many journaled jobs and attempts.</param>
+internal sealed record SweepServices(IActorRef Dispatcher, IResultCache Cache, FarmMetrics Metrics, TimeProvider Time, int SnapshotAfter);
+
+/// <summary>
+/// One sweep: carries commands to <see cref="SweepState"/>, its events to the journal, its effects to dispatcher and cache. One
+/// write is in flight at a time; what arrives meanwhile waits, and reports that wait become one event (a write costs about a
+/// millisecond, whatever it holds).
+/// </summary>
+#pragma warning disable CA1001 // An actor ends with PostStop, which disposes what it owns.
+internal sealed class SweepActor : UntypedPersistentActor
+#pragma warning restore CA1001
+{
+    private static readonly TimeSpan IdleBeforeStop = TimeSpan.FromMinutes(2);
+
+    private readonly record struct Waiting(SweepCommand Command, IActorRef? ReplyTo);
+
+    private sealed record CacheLookedUp(ImmutableArray<QueuedJob> Asked, ImmutableDictionary<Digest, JobOutcome> Found) : INoSerializationVerificationNeeded;
+
+    private readonly string _id;
+    private readonly SweepServices _services;
+    private readonly ILoggingAdapter _log = Context.GetLogger();
+    private readonly Queue<Waiting> _waiting = new();
+    private readonly SweepImpact _impact = new();
+    private readonly HashSet<string> _changed = new(StringComparer.Ordinal);
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly ChangeFeed _feed;
+    private SweepState _state;
+    private IActorRef? _writingFor;
+    private bool _writing;
+    private int _sinceSnapshot;
+    private string _epoch = "";
+
+    public SweepActor(string id, SweepServices services)
+    {
+        (_id, _services) = (id, services);
+        _state = new SweepState(id);
+        _feed = new ChangeFeed(services.Time);
+        SetReceiveTimeout(IdleBeforeStop);
+    }
+
+    public override string PersistenceId => PersistenceIdOf(_id);
+
+    public static string PersistenceIdOf(string sweep) => $"sweep-{sweep}";
+
+    public static Props Props(string id, SweepServices services) => Akka.Actor.Props.Create(() => new SweepActor(id, services));
+
+    protected override void PostStop()
+    {
+        _stopping.Cancel();
+        _stopping.Dispose();
+        base.PostStop();
+    }
+
+    protected override void OnRecover(object message)
+    {
+        switch (message)
+        {
+            case SnapshotOffer { Snapshot: SweepSaved saved }:
+                _state = SweepState.FromSnapshot(saved.Snapshot);
+                _impact.Learn(_state.Plan.Jobs);
+                break;
+            case SweepRecord record:
+                _state.Apply(record.Event);
+                _impact.Collect(record.Event, _state, _changed);
+                Weigh(record.Event);
+                break;
+            case RecoveryCompleted:
+                _changed.Clear();
+                Run(_state.Exists ? _state.Recover() : []);
+                break;
+            default:
+                throw new InvalidOperationException($"the journal of sweep {_id} holds a {message.GetType().Name}");
+        }
+    }
+
+    protected override void OnCommand(object message)
+    {
+        switch (message)
+        {
+            case SweepMessages.Execute execute:
+                // The other commands are answered by their effects: an acknowledgement, a queued job.
+                var isAnswered = execute.Command is SweepCommand.Submit or SweepCommand.Cancel or SweepCommand.Retry;
+                _waiting.Enqueue(new Waiting(execute.Command, isAnswered ? Sender : null));
+                Next();
+                break;
+            case CacheLookedUp looked:
+                _waiting.Enqueue(new Waiting(Answer(looked), null));
+                Next();
+                break;
+            case SweepMessages.Started started when _state.Exists:
+                Run(_state.Started(started.Key, started.Worker, started.Device, _services.Time.GetUtcNow()));
+                Publish([started.Key.JobId]);
+                break;
+            case SweepMessages.Requeued requeued when _state.Exists:
+                _state.Requeued(requeued.JobId);
+                Publish([requeued.JobId]);
+                break;
+            case SweepMessages.Progressed progressed when _state.Exists:
+                if (_state.Progress(progressed.Key, progressed.Fraction, progressed.Text))
+                {
+                    Publish([progressed.Key.JobId]);
+                }
+
+                break;
+            case SweepMessages.Wake wake:
+                if (wake.Epoch != _epoch && _state.Exists)
+                {
+                    Run(_state.Recover());
+                }
+
+                _epoch = wake.Epoch;
+                break;
+            case SweepMessages.Get:
+                Sender.Tell(Reply(Unknown, 0));
+                break;
+            case SweepMessages.GetSnapshot:
+                Sender.Tell(_state.Exists ? new SweepChanged(_feed.Snapshot(_state)) : Reply(Unknown, 0));
+                break;
+            case SweepMessages.Watch watch when _state.Exists:
+                Context.Watch(Sender);
+                _feed.Add(Sender, watch.After, _state, Self);
+                break;
+            case SweepMessages.Watch:
+                Sender.Tell(Reply(Unknown, 0));
+                break;
+            case SweepMessages.Explain explain:
+                Sender.Tell(Explain(explain.JobId));
+                break;
+            case Terminated dead:
+                _feed.Remove(dead.ActorRef);
+                break;
+            case SaveSnapshotSuccess saved:
+                // Events stay: the projection and later readers replay them.
+                DeleteSnapshots(new SnapshotSelectionCriteria(saved.Metadata.SequenceNr - 1));
+                break;
+            case SaveSnapshotFailure failed:
+                _log.Warning(failed.Cause, "sweep {0}: no snapshot was saved; recovery takes longer", _id);
+                break;
+            case DeleteSnapshotsSuccess or DeleteSnapshotsFailure:
+                break;
+            case ReceiveTimeout:
+                if (!_writing && !_feed.HasWatchers && (_state.IsEnded || !_state.Exists))
+                {
+                    Context.Parent.Tell(new Passivate(PoisonPill.Instance));
+                }
+
+                break;
+            case SweepMessages.Started or SweepMessages.Requeued or SweepMessages.Progressed:
+                break;
+            default:
+                Unhandled(message);
+                break;
+        }
+    }
+
+    protected override void OnPersistFailure(Exception cause, object @event, long sequenceNr) => GiveUp(cause);
+
+    protected override void OnPersistRejected(Exception cause, object @event, long sequenceNr)
+    {
+        GiveUp(cause);
+        Context.Stop(Self);
+    }
+
+    private void GiveUp(Exception cause)
+    {
+        _log.Error(cause, "sweep {0}: the journal could not be written", _id);
+        var failure = new Failure(FailureType.Internal, $"the journal could not be written: {cause.Message}; try again");
+        foreach (var waiting in _waiting)
+        {
+            waiting.ReplyTo?.Tell(new SweepReply(null, failure, 0));
+        }
+
+        _writingFor?.Tell(new SweepReply(null, failure, 0));
+    }
+
+    private Failure? Unknown => _state.Exists ? null : Failure.InvalidInput($"there is no sweep {_id}");
+
+    private void Next()
+    {
+        while (!_writing && _waiting.TryDequeue(out var first))
+        {
+            var command = first.Command;
+            if (command is SweepCommand.Report report)
+            {
+                var reports = report.Reports.ToBuilder();
+                while (_waiting.TryPeek(out var next) && next.Command is SweepCommand.Report more)
+                {
+                    reports.AddRange(more.Reports);
+                    _waiting.Dequeue();
+                }
+
+                command = new SweepCommand.Report(reports.ToImmutable());
+            }
+
+            var decision = _state.Decide(command, _services.Time.GetUtcNow());
+            if (decision.Events.IsEmpty)
+            {
+                Run(decision.Effects);
+                first.ReplyTo?.Tell(Reply(decision.Refusal, 0));
+            }
+            else
+            {
+                Write(decision, first.ReplyTo);
+            }
+        }
+    }
+
+    private void Write(SweepDecision decision, IActorRef? replyTo)
+    {
+        _writing = true;
+        _writingFor = replyTo;
+        var effects = ImmutableArray.CreateBuilder<SweepEffect>();
+        var left = decision.Events.Length;
+        var submission = _state.Submission ?? (decision.Events[0] as SweepEvent.Submitted)!.Submission;
+        var records = decision.Events.Select(e => new SweepRecord(_id, submission.Owner, submission.Spec.Labels, e));
+        PersistAllAsync(records, record =>
+        {
+            effects.AddRange(_state.Apply(record.Event));
+            _impact.Collect(record.Event, _state, _changed);
+            Weigh(record.Event);
+            Measure(record.Event);
+            if (--left > 0)
+            {
+                return;
+            }
+
+            _writing = false;
+            _writingFor = null;
+            Run(decision.Effects);
+            Run(effects.ToImmutable());
+            replyTo?.Tell(Reply(null, decision.Events.OfType<SweepEvent.JobsRetried>().Sum(e => e.Jobs.Length)));
+            Publish(_changed);
+            _changed.Clear();
+            TakeSnapshot();
+            Next();
+        });
+    }
+
+    private void Measure(SweepEvent happened)
+    {
+        if (happened is SweepEvent.AttemptsEnded ended)
+        {
+            foreach (var report in ended.Attempts.Select(a => a.Report).Where(r => !r.Cached))
+            {
+                _services.Metrics.Ended(_state.Job(report.JobId)!.Kind, report.Outcome);
+            }
+        }
+    }
+
+    private void Weigh(SweepEvent happened) => _sinceSnapshot += happened switch
+    {
+        SweepEvent.PlanGrown grown => grown.Jobs.Length,
+        SweepEvent.AttemptsEnded ended => ended.Attempts.Length,
+        _ => 1,
+    };
+
+    private void TakeSnapshot()
+    {
+        if (_sinceSnapshot >= _services.SnapshotAfter)
+        {
+            _sinceSnapshot = 0;
+            SaveSnapshot(new SweepSaved(_state.ToSnapshot()));
+        }
+    }
+
+    private void Publish(IEnumerable<string> jobs)
+    {
+        if (_state.Exists)
+        {
+            _feed.Publish(jobs, _state, Self);
+        }
+    }
+
+    private SweepReply Reply(Failure? failure, int affected) => new(failure is null && _state.Exists ? _state.View() : null, failure, affected);
+
+    private JobExplained Explain(string jobId) => _state.View(jobId) is { } view
+        ? new JobExplained(view, _state.BlockedBy(jobId), _state.DigestComponents(jobId), null)
+        : new JobExplained(null, [], [], Unknown ?? Failure.InvalidInput($"sweep {_id} has no job {jobId}"));
+
+    private void Run(ImmutableArray<SweepEffect> effects)
+    {
+        foreach (var effect in effects)
+        {
+            switch (effect)
+            {
+                case SweepEffect.AskCache ask:
+                    Ask(ask.Jobs);
+                    break;
+                case SweepEffect.Queue queue:
+                    Tell(new DispatchInput.JobsQueued(queue.Jobs));
+                    break;
+                case SweepEffect.Withdraw withdraw:
+                    Tell(new DispatchInput.JobsWithdrawn(_id, withdraw.JobIds));
+                    break;
+                case SweepEffect.Acknowledge acknowledge:
+                    Tell(new DispatchInput.ResultsStored(_id, acknowledge.Attempts));
+                    break;
+                case SweepEffect.FillCache:
+                    // The projection does it, in the transaction of the event's rows: a sweep that dies here would leave the cache without.
+                    break;
+                default:
+                    throw new InvalidOperationException($"unknown sweep effect {effect.GetType().Name}");
+            }
+        }
+    }
+
+    private void Tell(DispatchInput input) => _services.Dispatcher.Tell(new DispatchMessages.Tell(input));
+
+    private void Ask(ImmutableArray<QueuedJob> jobs)
+    {
+        var (log, id) = (_log, _id);
+        _services.Cache.LookupAsync([.. jobs.Select(j => j.Job.Action)], _stopping.Token).PipeTo(
+            Self,
+            success: found => new CacheLookedUp(jobs, found),
+            failure: e =>
+            {
+                // The cache saves work; without it the work is done.
+                log.Warning(e, "sweep {0}: the result cache did not answer; {1} jobs run", id, jobs.Length);
+                return new CacheLookedUp(jobs, ImmutableDictionary<Digest, JobOutcome>.Empty);
+            });
+    }
+
+    private static SweepCommand.CacheAnswered Answer(CacheLookedUp looked)
+    {
+        var hits = ImmutableArray.CreateBuilder<JobReport>();
+        var misses = ImmutableArray.CreateBuilder<string>();
+        foreach (var job in looked.Asked)
+        {
+            if (looked.Found.TryGetValue(job.Job.Action, out var outcome))
+            {
+                hits.Add(new JobReport(job.Job.Spec.Id, job.Attempt, 0, outcome, "", null, "", Cached: true, job.Job.Action));
+            }
+            else
+            {
+                misses.Add(job.Job.Spec.Id);
+            }
+        }
+
+        return new SweepCommand.CacheAnswered(hits.ToImmutable(), misses.ToImmutable());
+    }
+}

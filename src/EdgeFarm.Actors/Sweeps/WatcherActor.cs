@@ -1,0 +1,86 @@
+using System.Threading.Channels;
+using Akka.Actor;
+using EdgeFarm.Core.Jobs;
+using EdgeFarm.Core.Sweeps;
+
+namespace EdgeFarm.Actors.Sweeps;
+
+/// <summary>
+/// One client's watch of one sweep, on the node that serves the client. It fills a bounded channel that drops the oldest, so that
+/// a slow client costs no memory; the numbers show it what it missed. When the sweep's actor moves or restarts, it watches again
+/// from the last number.
+/// </summary>
+internal sealed class WatcherActor : UntypedActor, IWithTimers
+{
+    private static readonly TimeSpan AnswerTimeout = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan WatchAgainAfter = TimeSpan.FromMilliseconds(500);
+
+    private sealed class WatchAgain : INoSerializationVerificationNeeded, INotInfluenceReceiveTimeout
+    {
+        public static readonly WatchAgain Instance = new();
+    }
+
+    private readonly IActorRef _sweeps;
+    private readonly string _sweep;
+    private readonly ChannelWriter<SweepChange> _changes;
+    private long? _last;
+
+    public WatcherActor(IActorRef sweeps, string sweep, long? after, ChannelWriter<SweepChange> changes)
+    {
+        (_sweeps, _sweep, _last, _changes) = (sweeps, sweep, after, changes);
+        SetReceiveTimeout(AnswerTimeout);
+    }
+
+    public ITimerScheduler Timers { get; set; } = null!;
+
+    /// <summary>A channel as watchers fill it.</summary>
+    public static Channel<SweepChange> MakeChannel() => Channel.CreateBounded<SweepChange>(
+        new BoundedChannelOptions(1024) { FullMode = BoundedChannelFullMode.DropOldest, SingleReader = true, SingleWriter = true });
+
+    public static Props Props(IActorRef sweeps, string sweep, long? after, ChannelWriter<SweepChange> changes) =>
+        Akka.Actor.Props.Create(() => new WatcherActor(sweeps, sweep, after, changes));
+
+    protected override void PreStart() => Watch();
+
+    protected override void PostStop() => _changes.TryComplete();
+
+    protected override void OnReceive(object message)
+    {
+        switch (message)
+        {
+            case SweepChanged changed:
+                SetReceiveTimeout(null);
+                Context.Watch(Sender);
+                _last = changed.Change.Sequence;
+                _changes.TryWrite(changed.Change);
+                break;
+            case SweepReply { Failure: { } failure }:
+                _changes.TryComplete(new FailureException(failure));
+                Context.Stop(Self);
+                break;
+            case Terminated:
+                Timers.StartSingleTimer("watch", WatchAgain.Instance, WatchAgainAfter);
+                break;
+            case WatchAgain:
+                Watch();
+                break;
+            case ReceiveTimeout:
+                _changes.TryComplete(new FarmUnavailableException($"sweep {_sweep} did not answer within {AnswerTimeout.TotalSeconds:0} s"));
+                Context.Stop(Self);
+                break;
+            default:
+                Unhandled(message);
+                break;
+        }
+    }
+
+    private void Watch()
+    {
+        if (_last is null)
+        {
+            SetReceiveTimeout(AnswerTimeout);
+        }
+
+        _sweeps.Tell(new SweepMessages.Watch(_sweep, _last));
+    }
+}

@@ -1,0 +1,138 @@
+using System.Collections.Immutable;
+using System.Threading.Channels;
+using Akka.Actor;
+using Akka.Event;
+using Grpc.Core;
+using Grpc.Net.Client;
+using Link = EdgeFarm.Contracts.Link.V1;
+
+namespace EdgeFarm.Actors.Workers;
+
+/// <summary>A stream to a coordinator is open for the worker's Hello.</summary>
+internal sealed record LinkReady(string Link, ChannelWriter<Link.WorkerMessage> Out) : INoSerializationVerificationNeeded;
+
+/// <summary>One message of a coordinator.</summary>
+internal sealed record FromCoordinator(string Link, Link.CoordinatorMessage Message) : INoSerializationVerificationNeeded;
+
+/// <summary>A stream ended.</summary>
+internal sealed record LinkBroken(string Link) : INoSerializationVerificationNeeded;
+
+/// <summary>
+/// Keeps one stream open to any of the farm's coordinators: tries them in turn, waits longer after each round that failed, and
+/// tells the worker's actor of every stream that opens, speaks and ends.
+/// </summary>
+internal sealed class WorkerLinkClient(
+    ImmutableArray<Uri> farm, Func<Uri, GrpcChannel> open, IActorRef worker, TimeProvider time, ILoggingAdapter log)
+{
+    private static readonly TimeSpan FirstDelay = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan LongestDelay = TimeSpan.FromSeconds(5);
+
+    // A misfit lasts until someone upgrades: asking more often helps nobody.
+    private static readonly TimeSpan MisfitDelay = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(10);
+
+    /// <summary>A channel as the link needs it: HTTP/2 pings find a dead peer where the stream's own pings are not answered.</summary>
+    public static GrpcChannel OpenChannel(Uri url) => GrpcChannel.ForAddress(url, new GrpcChannelOptions
+    {
+        HttpHandler = new SocketsHttpHandler
+        {
+            ConnectTimeout = TimeSpan.FromSeconds(5),
+            EnableMultipleHttp2Connections = true,
+            KeepAlivePingDelay = LinkProtocol.PingInterval,
+            KeepAlivePingTimeout = LinkProtocol.PingInterval,
+        },
+        DisposeHttpClient = true,
+    });
+
+    /// <summary>Runs until it is cancelled.</summary>
+    public async Task RunAsync(CancellationToken cancellationToken)
+    {
+        var failures = 0;
+        for (var next = 0; !cancellationToken.IsCancellationRequested; next = (next + 1) % farm.Length)
+        {
+            var url = farm[next];
+            var delay = TimeSpan.FromTicks(Math.Min(LongestDelay.Ticks, FirstDelay.Ticks << Math.Min(failures, 10)));
+            try
+            {
+                using var channel = open(url);
+                failures = await ServeAsync(channel, cancellationToken) ? 0 : failures + 1;
+            }
+            catch (RpcException e) when (e.StatusCode == StatusCode.FailedPrecondition)
+            {
+                log.Error("{0} refused this worker: {1}", url, e.Status.Detail);
+                delay = MisfitDelay;
+            }
+            catch (Exception e) when (e is RpcException or HttpRequestException or IOException or OperationCanceledException or LinkProtocolException)
+            {
+                failures++;
+                if (!cancellationToken.IsCancellationRequested)
+                {
+                    log.Info("no link to {0}: {1}", url, e is RpcException rpc ? rpc.Status.Detail : e.Message);
+                }
+            }
+
+            if (failures > 0 || delay == MisfitDelay)
+            {
+                await Task.Delay(delay, time, cancellationToken).ContinueWith(_ => { }, TaskScheduler.Default);
+            }
+        }
+    }
+
+    /// <summary>One stream from start to end; true when it was accepted.</summary>
+    private async Task<bool> ServeAsync(GrpcChannel channel, CancellationToken cancellationToken)
+    {
+        using var connecting = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        connecting.CancelAfter(ConnectTimeout);
+        await channel.ConnectAsync(connecting.Token);
+
+        using var alive = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        using var call = new Link.WorkerLink.WorkerLinkClient(channel).Open(cancellationToken: alive.Token);
+        var id = Guid.NewGuid().ToString("N");
+        var outgoing = Channel.CreateUnbounded<Link.WorkerMessage>(new UnboundedChannelOptions { SingleReader = true });
+        worker.Tell(new LinkReady(id, outgoing.Writer), ActorRefs.NoSender);
+        var writing = WriteAsync(outgoing.Reader, call.RequestStream, alive.Token);
+        var accepted = false;
+        try
+        {
+            alive.CancelAfter(LinkProtocol.HelloTimeout);
+            while (await call.ResponseStream.MoveNext(alive.Token))
+            {
+                alive.CancelAfter(LinkProtocol.SilenceLimit);
+                accepted = true;
+                worker.Tell(new FromCoordinator(id, call.ResponseStream.Current), ActorRefs.NoSender);
+            }
+
+            return accepted;
+        }
+        catch (Exception e) when (accepted && e is RpcException or IOException or OperationCanceledException)
+        {
+            log.Info("the link broke: {0}", e.Message);
+            return true;
+        }
+        finally
+        {
+            worker.Tell(new LinkBroken(id), ActorRefs.NoSender);
+            outgoing.Writer.TryComplete();
+            await alive.CancelAsync();
+            await writing;
+        }
+    }
+
+    private static async Task WriteAsync(
+        ChannelReader<Link.WorkerMessage> outgoing, IClientStreamWriter<Link.WorkerMessage> stream, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await foreach (var message in outgoing.ReadAllAsync(cancellationToken))
+            {
+                await stream.WriteAsync(message, cancellationToken);
+            }
+
+            await stream.CompleteAsync();
+        }
+        catch (Exception e) when (e is RpcException or IOException or OperationCanceledException or InvalidOperationException)
+        {
+            // The reading side sees how the stream ended.
+        }
+    }
+}

@@ -1,0 +1,55 @@
+using System.Collections.Immutable;
+using EdgeFarm.Contracts.V1;
+using EdgeFarm.Core.Sweeps;
+using EdgeFarm.Server;
+using EdgeFarm.Server.SweepFiles;
+using LocalSweepFile = EdgeFarm.Server.SweepFiles.SweepFile;
+
+namespace EdgeFarm.Cli.Client;
+
+/// <summary>The command that makes and measures one row again.</summary>
+internal static class Reproduction
+{
+    /// <summary>A sweep of this row's form alone, with the sources that the farm holds, as a command to paste.</summary>
+    /// <param name="entry">The row.</param>
+    /// <param name="yaml">The file of its sweep.</param>
+    /// <param name="jobs">The sweep's jobs; their imports name the artifacts of local sources.</param>
+    public static string Command(Entry entry, string yaml, IReadOnlyCollection<Job> jobs)
+    {
+        var spec = LocalSweepFile.Parse(yaml, BuiltInToolchains.Catalog).Spec;
+        return spec is null
+            ? $"{SelfCommand.Text} submit FILE --fresh   # the sweep's file is not understood by this version: 'show --json' has its recipe"
+            : $"{SelfCommand.Text} submit - --fresh --watch <<'EOF'\n{SweepFileWriter.Write(Narrow(spec, entry, jobs))}EOF";
+    }
+
+    private static SweepSpec Narrow(SweepSpec spec, Entry entry, IReadOnlyCollection<Job> jobs)
+    {
+        // The importing job's output is its source, unchanged: the farm holds it under that digest wherever it came from.
+        var imported = jobs.FirstOrDefault(j => j.Kind is JobKind.Import && j.Model == entry.Model)?.Outputs.Values.FirstOrDefault()?.Digest;
+        var models = spec.Models.Where(m => m.Id == entry.Model)
+            .Select(m => m.Source.StartsWith("file:", StringComparison.Ordinal) && imported is { Length: > 0 } ? m with { Source = $"blob:{imported}" } : m)
+            .ToImmutableArray();
+        var named = BuiltInToolchains.Catalog.Find(entry.Toolchain)?.FindForm(entry.Form) is not null;
+        var recipe = named
+            ? new RecipeSpec(entry.Toolchain, null, [entry.Form], [], [], [])
+            : new RecipeSpec(entry.Toolchain, Stem(entry.Form), [], [.. entry.Recipe.Select(p => new PassSpec(
+                p.Type, p.Parameters.ToImmutableSortedDictionary(x => x.Key, x => ImmutableArray.Create(x.Value), StringComparer.Ordinal)))], [], []);
+        var quality = spec.Quality.Where(q => q.Models.IsEmpty || q.Models.Contains(entry.Model)).Select(q => q with { Models = [] }).ToImmutableArray();
+        var used = quality.SelectMany(q => new[] { q.Text, q.Data }).Concat(recipe.Passes.SelectMany(p => p.Parameters.Values.SelectMany(v => v))).ToHashSet();
+        return spec with
+        {
+            Models = models,
+            Data = [.. spec.Data.Where(d => used.Contains(d.Id))],
+            Recipes = [recipe],
+            Targets = [.. spec.Targets.Where(t => t.Id == entry.Target)],
+            Quality = quality,
+        };
+    }
+
+    /// <summary>The name that a chain was given: its form is that and the parameters that were varied.</summary>
+    private static string Stem(string form)
+    {
+        var bracket = form.IndexOf('[', StringComparison.Ordinal);
+        return bracket > 0 ? form[..bracket] : form;
+    }
+}

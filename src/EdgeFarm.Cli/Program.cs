@@ -1,0 +1,3 @@
+using EdgeFarm.Cli;
+
+return await CommandLine.RunAsync(args, Terminal.OfProcess());

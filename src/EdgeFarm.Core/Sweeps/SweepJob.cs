@@ -1,0 +1,87 @@
+using System.Collections.Immutable;
+using EdgeFarm.Core.Artifacts;
+using EdgeFarm.Core.Jobs;
+
+namespace EdgeFarm.Core.Sweeps;
+
+/// <summary>The end of an attempt as a sweep remembers it: what views show and duplicates are told by.</summary>
+/// <param name="Number">From 1.</param>
+/// <param name="Fence">Fence of its lease; 0 for a cached result.</param>
+/// <param name="Worker">Name of the worker; empty for a cached result.</param>
+/// <param name="Device">Where it ran, or null.</param>
+/// <param name="StartedAt">By the worker's clock.</param>
+/// <param name="FinishedAt">By the worker's clock.</param>
+/// <param name="Failure">How it failed, or null.</param>
+/// <param name="Log">Its log in the artifact store, or the default value.</param>
+public sealed record PastAttempt(
+    int Number,
+    long Fence,
+    string Worker,
+    DeviceAddress? Device,
+    DateTimeOffset StartedAt,
+    DateTimeOffset FinishedAt,
+    Failure? Failure,
+    Digest Log);
+
+/// <summary>An attempt that the dispatcher says runs. For views only: it is neither journaled nor in a snapshot.</summary>
+internal sealed record RunningAttempt(AttemptKey Key, string Worker, DeviceAddress Device, DateTimeOffset Since)
+{
+    public double Progress { get; init; }
+
+    public string Text { get; init; } = "";
+}
+
+/// <summary>One job of a sweep and all that the journal said of it.</summary>
+internal sealed class SweepJob(JobSpec spec)
+{
+    private static readonly ImmutableSortedDictionary<string, ArtifactRef> NoArtifacts =
+        ImmutableSortedDictionary.Create<string, ArtifactRef>(StringComparer.Ordinal);
+
+    private static readonly ImmutableSortedSet<string> NoHosts = ImmutableSortedSet.Create<string>(StringComparer.Ordinal);
+
+    public JobSpec Spec { get; set; } = spec;
+
+    public JobStatus Status { get; set; } = JobStatus.Blocked;
+
+    /// <summary>Inputs whose producer has not succeeded.</summary>
+    public int Missing { get; set; }
+
+    public List<SweepJob> Dependents { get; } = new(0);
+
+    public List<PastAttempt> Past { get; } = new(0);
+
+    /// <summary>Attempts that failed by the job's own doing since it was last made to run.</summary>
+    public int Failures { get; set; }
+
+    /// <summary>Attempts that were lost through no fault of the job since it was last made to run.</summary>
+    public int Losses { get; set; }
+
+    public int NextAttempt { get; set; } = 1;
+
+    public long MinimumMemory { get; set; }
+
+    public ImmutableSortedSet<string> Avoid { get; set; } = NoHosts;
+
+    public ImmutableSortedDictionary<string, ArtifactRef> Outputs { get; set; } = NoArtifacts;
+
+    public bool Cached { get; set; }
+
+    public RunningAttempt? Running { get; set; }
+
+    /// <summary>Nothing more will happen to it, unless it is retried.</summary>
+    public bool IsFinished => Status is JobStatus.Succeeded or JobStatus.Failed or JobStatus.Skipped or JobStatus.Cancelled;
+
+    /// <summary>Whether the end of an attempt is known already.</summary>
+    public bool Knows(int attempt, long fence)
+    {
+        foreach (var past in Past)
+        {
+            if (past.Number == attempt && past.Fence == fence)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+}

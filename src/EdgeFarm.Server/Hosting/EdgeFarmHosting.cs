@@ -1,0 +1,79 @@
+using Akka.Hosting;
+using EdgeFarm.Actors.Hosting;
+using EdgeFarm.Actors.Persistence;
+using EdgeFarm.Actors.Workers;
+using EdgeFarm.Artifacts;
+using EdgeFarm.Server.Submissions;
+
+namespace EdgeFarm.Server.Hosting;
+
+/// <summary>What a coordinator is.</summary>
+/// <param name="Database">Journal, rows, cache.</param>
+/// <param name="Store">The farm's artifacts.</param>
+/// <param name="Grpc">Where gRPC listens; its port is not 0.</param>
+/// <param name="Http">Where metrics and health listen; its port is not 0.</param>
+public sealed record EdgeFarmCoordinatorOptions(FarmDatabaseOptions Database, IArtifactStore Store, ListenAddress Grpc, ListenAddress Http)
+{
+    /// <summary>Folder of what <c>bundled:</c> names.</summary>
+    public string BundledFolder { get; init; } = BundledContent.DefaultFolder;
+}
+
+/// <summary>Puts a farm's parts into a host: the embedded farm, the cluster roles and the tests call these, with other options.</summary>
+public static class EdgeFarmHosting
+{
+    private const string ActorSystemName = "edgefarm";
+
+    /// <summary>Adds a coordinator: the actors, the public API, metrics and health. Map it with <see cref="MapEdgeFarmCoordinator"/>.</summary>
+    public static WebApplicationBuilder AddEdgeFarmCoordinator(this WebApplicationBuilder builder, EdgeFarmCoordinatorOptions options)
+    {
+        var coordinator = new FarmCoordinatorOptions(options.Database)
+        {
+            ArtifactExists = async (artifact, token) => await options.Store.StatAsync(artifact.Digest, token) is { IsOk: true, Value: not null },
+        };
+        builder.WebHost.ConfigureKestrel(kestrel => GrpcEdge.Listen(kestrel, options.Grpc, options.Http));
+        builder.Services.AddSingleton(options.Store);
+        builder.Services.AddFarmCoordinator(coordinator);
+        builder.Services.AddGrpcEdge(BuiltInToolchains.Catalog, BundledContent.Open(options.BundledFolder));
+        builder.Services.AddEdgeFarmActors(akka => akka.WithFarmCoordinator(coordinator));
+        return builder;
+    }
+
+    /// <summary>Adds a worker. Several may live in one process, with or without a coordinator.</summary>
+    public static IServiceCollection AddEdgeFarmWorker(this IServiceCollection services, PreparedWorker worker) =>
+        services.AddEdgeFarmActors(akka => akka.WithFarmWorker(worker.Options, worker.Runner, worker.Results));
+
+    /// <summary>Maps the public API, the worker link, metrics and health.</summary>
+    public static void MapEdgeFarmCoordinator(this WebApplication app)
+    {
+        app.MapGrpcEdge();
+        app.MapGrpcService<WorkerLinkService>();
+    }
+
+    /// <summary>Adds to the process's one actor system, which starts and stops with the host.</summary>
+    private static IServiceCollection AddEdgeFarmActors(this IServiceCollection services, Action<AkkaConfigurationBuilder> configure)
+    {
+        services.AddSingleton(new ActorParts(configure));
+        if (services.All(s => s.ServiceType != typeof(ActorSystemMarker)))
+        {
+            services.AddSingleton<ActorSystemMarker>();
+            services.AddAkka(ActorSystemName, (akka, provider) =>
+            {
+                akka.ConfigureLoggers(loggers =>
+                {
+                    loggers.ClearLoggers();
+                    loggers.AddLoggerFactory();
+                });
+                foreach (var part in provider.GetServices<ActorParts>())
+                {
+                    part.Configure(akka);
+                }
+            });
+        }
+
+        return services;
+    }
+
+    private sealed record ActorParts(Action<AkkaConfigurationBuilder> Configure);
+
+    private sealed class ActorSystemMarker;
+}

@@ -1,0 +1,95 @@
+using EdgeFarm.Actors;
+using EdgeFarm.Artifacts;
+using EdgeFarm.Core.Planning;
+using EdgeFarm.Server.Services;
+using EdgeFarm.Server.Submissions;
+using Microsoft.AspNetCore.Diagnostics.HealthChecks;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+using OpenTelemetry.Metrics;
+
+namespace EdgeFarm.Server.Hosting;
+
+/// <summary>The public edge of a coordinator: gRPC services, health, metrics. It needs an <see cref="IFarm"/>, its queries and its store.</summary>
+internal static class GrpcEdge
+{
+    private const string MeterName = FarmMetrics.MeterName;
+
+    private const int MaxMessageBytes = 1024 * 1024;
+    private const string ReadyTag = "ready";
+
+    /// <summary>Adds the services of the public API.</summary>
+    public static IServiceCollection AddGrpcEdge(this IServiceCollection services, ToolchainCatalog catalog, BundledContent bundled)
+    {
+        services.TryAddSingleton(TimeProvider.System);
+        services.AddSingleton(catalog);
+        services.AddSingleton(bundled);
+        services.AddSingleton<SourceResolver>();
+        services.AddSingleton<SweepIntake>();
+        services.AddSingleton<SubmissionPreview>();
+        services.AddGrpc(options =>
+        {
+            options.MaxReceiveMessageSize = MaxMessageBytes;
+            options.Interceptors.Add<ErrorInterceptor>();
+        });
+        services.AddGrpcReflection();
+        services.AddGrpcHealthChecks()
+            .AddCheck<StoreHealthCheck>("store", tags: [ReadyTag])
+            .AddCheck<FarmHealthCheck>("farm", tags: [ReadyTag]);
+        services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(MeterName).AddPrometheusExporter());
+        return services;
+    }
+
+    /// <summary>Maps the services, and /metrics, /health/live and /health/ready for whoever speaks HTTP/1.1.</summary>
+    public static void MapGrpcEdge(this IEndpointRouteBuilder app)
+    {
+        app.MapGrpcService<SweepsService>();
+        app.MapGrpcService<JobsService>();
+        app.MapGrpcService<LeaderboardService>();
+        app.MapGrpcService<FleetService>();
+        app.MapGrpcService<ArtifactsService>();
+        app.MapGrpcReflectionService();
+        app.MapGrpcHealthChecksService();
+        app.MapPrometheusScrapingEndpoint("/metrics");
+        app.MapHealthChecks("/health/live", new HealthCheckOptions { Predicate = _ => false });
+        app.MapHealthChecks("/health/ready", new HealthCheckOptions { Predicate = c => c.Tags.Contains(ReadyTag) });
+    }
+
+    /// <summary>Listens for gRPC at one address and for HTTP/1.1 at another, because without TLS one port cannot speak both.</summary>
+    public static void Listen(KestrelServerOptions kestrel, ListenAddress grpc, ListenAddress http)
+    {
+        kestrel.AddServerHeader = false;
+        kestrel.Listen(grpc.BindAddress, grpc.Port, o => o.Protocols = HttpProtocols.Http2);
+        kestrel.Listen(http.BindAddress, http.Port, o => o.Protocols = HttpProtocols.Http1);
+
+        // A watch may be silent for hours: a client that vanished is noticed by its missing answers to pings.
+        kestrel.Limits.Http2.KeepAlivePingDelay = TimeSpan.FromSeconds(20);
+        kestrel.Limits.Http2.KeepAlivePingTimeout = TimeSpan.FromSeconds(20);
+    }
+}
+
+/// <summary>Whether the artifact store can be written.</summary>
+internal sealed class StoreHealthCheck(IArtifactStore store) : IHealthCheck
+{
+    public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default) =>
+        await store.ProbeAsync(cancellationToken) is { } failure ? HealthCheckResult.Unhealthy(failure.Message) : HealthCheckResult.Healthy();
+}
+
+/// <summary>Whether the dispatcher and the read side answer.</summary>
+internal sealed class FarmHealthCheck(IFarm farm, IFarmQueries queries) : IHealthCheck
+{
+    public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
+    {
+        try
+        {
+            await farm.FleetAsync(cancellationToken);
+            await queries.ListSweepsAsync(1, "", cancellationToken);
+            return HealthCheckResult.Healthy();
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            return HealthCheckResult.Unhealthy(e.Message, e);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+using System.Collections.Immutable;
+using EdgeFarm.Actors.Workers;
+using EdgeFarm.Artifacts;
+using EdgeFarm.Core.Fleet;
+using EdgeFarm.Core.Jobs;
+using EdgeFarm.Server.Workers;
+using EdgeFarm.Toolchains.Hosts;
+using EdgeFarm.Toolchains.JobHosts;
+
+namespace EdgeFarm.Server.Hosting;
+
+/// <summary>How a worker is to be.</summary>
+/// <param name="Name">Unique in the farm.</param>
+/// <param name="Directory">Directory of this worker alone.</param>
+/// <param name="Farm">Addresses of coordinators.</param>
+public sealed record EdgeFarmWorkerOptions(string Name, string Directory, ImmutableArray<Uri> Farm)
+{
+    /// <summary>Labels of its owner.</summary>
+    public ImmutableSortedDictionary<string, string> Labels { get; init; } = ImmutableSortedDictionary<string, string>.Empty;
+
+    /// <summary>Shared jobs that it runs at once, at least 1.</summary>
+    public int Slots { get; init; } = 1;
+}
+
+/// <summary>A worker that is ready to link.</summary>
+/// <param name="Options">What its actor needs.</param>
+/// <param name="Runner">Runs its leases.</param>
+/// <param name="Results">Keeps its results.</param>
+public sealed record PreparedWorker(FarmWorkerOptions Options, IJobRunner Runner, IResultStore Results);
+
+/// <summary>Probes a machine once and makes workers of what was found.</summary>
+public sealed class WorkerSetup
+{
+    private const string HostDirectory = "host";
+
+    private readonly JobHostRunner _hosts;
+
+    private WorkerSetup(WorkerFindings findings, JobHostRunner hosts) => (Findings, _hosts) = (findings, hosts);
+
+    /// <summary>The machine and what each engine said of itself.</summary>
+    public WorkerFindings Findings { get; }
+
+    /// <summary>
+    /// Probes the machine and its engines, each in a job host. Internal when there is no job host.
+    /// </summary>
+    /// <param name="directory">Directory for the probe and, on a machine without an id, for one.</param>
+    /// <param name="cancellationToken">Ends the probing.</param>
+    public static async Task<Outcome<WorkerSetup>> ProbeAsync(string directory, CancellationToken cancellationToken)
+    {
+        var command = JobHostCommand.Locate();
+        if (!command.IsOk)
+        {
+            return command.Failure!;
+        }
+
+        var state = Path.Combine(directory, HostDirectory);
+        Directory.CreateDirectory(state);
+        var host = await HostProber.ProbeAsync(new HostProbeOptions(state), cancellationToken);
+        var hosts = new JobHostRunner(command.Value, TimeProvider.System);
+        var identity = new WorkerIdentity("probe", ImmutableSortedDictionary<string, string>.Empty, 1, Path.Combine(state, "probe"));
+        var findings = await WorkerProbe.RunAsync(
+            identity, host, BuiltInToolchains.Catalog.Toolchains.Select(t => t.Identity.Id), hosts, cancellationToken);
+        return new WorkerSetup(findings, hosts);
+    }
+
+    /// <summary>A worker of this machine.</summary>
+    /// <param name="options">How it is to be.</param>
+    /// <param name="store">Its artifact store.</param>
+    /// <param name="exchange">How it reaches the farm's artifacts.</param>
+    public PreparedWorker Prepare(EdgeFarmWorkerOptions options, IArtifactStore store, IArtifactExchange exchange)
+    {
+        WorkerCapability capability = Findings.Capability with { Worker = options.Name, Labels = options.Labels, Slots = options.Slots };
+        var settings = new JobRunnerSettings(
+            Path.Combine(options.Directory, "scratch"), Findings.Host, JobRunnerSettings.DefaultMemoryLimit(Findings.Host));
+        var runner = new JobRunner(settings, store, exchange, _hosts, MachineLock.OfThisMachine(TimeProvider.System), TimeProvider.System);
+        return new PreparedWorker(new FarmWorkerOptions(capability, options.Farm), runner, new DiskResultStore(Path.Combine(options.Directory, "results")));
+    }
+}

@@ -1,0 +1,149 @@
+using System.Runtime.CompilerServices;
+using EdgeFarm.Artifacts;
+using EdgeFarm.Artifacts.Transfer;
+using EdgeFarm.Core.Artifacts;
+using EdgeFarm.Core.Jobs;
+using Google.Protobuf;
+using Grpc.Core;
+using V1 = EdgeFarm.Contracts.V1;
+
+namespace EdgeFarm.Server.Workers;
+
+/// <summary>The artifacts of a farm elsewhere, over gRPC, moved between its store and one here.</summary>
+/// <param name="client">The farm's service.</param>
+/// <param name="store">The store here.</param>
+public sealed class FarmArtifacts(V1.Artifacts.ArtifactsClient client, IArtifactStore store) : IArtifactExchange
+{
+    // The service's own bound on one request.
+    private const int MaxNeeds = 10_000;
+
+    /// <inheritdoc/>
+    public async Task<Failure?> FetchAsync(ArtifactRef artifact, CancellationToken cancellationToken) =>
+        (await ArtifactTransfer.PullAsync(store, artifact.Digest, artifact.Kind, DownloadAsync, cancellationToken)).Failure;
+
+    /// <inheritdoc/>
+    public Task<Failure?> UploadAsync(StoredArtifact artifact, CancellationToken cancellationToken) =>
+        PushAsync(client, store, artifact.Digest, artifact.Kind, cancellationToken);
+
+    /// <summary>Brings an artifact to the farm from any source, e.g. a client's own files. Null when the farm has it.</summary>
+    /// <param name="client">The farm's service.</param>
+    /// <param name="source">Holds the artifact.</param>
+    /// <param name="digest">Its name.</param>
+    /// <param name="kind">File or tree.</param>
+    /// <param name="cancellationToken">Ends the transfer; what arrived is kept.</param>
+    public static async Task<Failure?> PushAsync(
+        V1.Artifacts.ArtifactsClient client, IBlobSource source, Digest digest, ArtifactKind kind, CancellationToken cancellationToken) =>
+        (await ArtifactTransfer.PushAsync(
+            source,
+            token => StatusAsync(client, digest, kind, token),
+            (chunks, token) => SendAsync(client, digest, kind, chunks, token),
+            cancellationToken)).Failure;
+
+    private static async Task<Outcome<ArtifactStatus>> StatusAsync(
+        V1.Artifacts.ArtifactsClient client, Digest digest, ArtifactKind kind, CancellationToken cancellationToken)
+    {
+        try
+        {
+            var needs = new List<BlobNeed>();
+            var pageToken = "";
+            do
+            {
+                var request = new V1.StatRequest { Digest = digest.ToString(), Kind = ToProto(kind), PageToken = pageToken };
+                var page = await client.StatAsync(request, cancellationToken: cancellationToken);
+                if (page.Complete)
+                {
+                    return new ArtifactStatus(new StoredArtifact(digest, kind, page.Artifact?.Size ?? 0), []);
+                }
+
+                needs.AddRange(page.Needs.Select(ToNeed));
+                pageToken = page.NextPageToken;
+            }
+            while (pageToken.Length > 0);
+            return new ArtifactStatus(null, needs);
+        }
+        catch (RpcException e)
+        {
+            return Translate(e, $"ask the farm for {digest}", cancellationToken);
+        }
+    }
+
+    private static async Task<Outcome<ArtifactStatus>> SendAsync(
+        V1.Artifacts.ArtifactsClient client, Digest digest, ArtifactKind kind, IAsyncEnumerable<Outcome<ArtifactChunk>> chunks, CancellationToken cancellationToken)
+    {
+        try
+        {
+            using var call = client.Upload(cancellationToken: cancellationToken);
+            await call.RequestStream.WriteAsync(
+                new V1.UploadRequest { Header = new V1.UploadHeader { Digest = digest.ToString(), Kind = ToProto(kind) } }, cancellationToken);
+            await foreach (var chunk in chunks.WithCancellation(cancellationToken))
+            {
+                if (!chunk.IsOk)
+                {
+                    return chunk.Failure!;
+                }
+
+                var piece = chunk.Value;
+                var message = new V1.Chunk { Digest = piece.Blob.ToString(), Size = piece.BlobSize, Offset = piece.Offset, Data = ByteString.CopyFrom(piece.Data.Span) };
+                await call.RequestStream.WriteAsync(new V1.UploadRequest { Chunk = message }, cancellationToken);
+            }
+
+            await call.RequestStream.CompleteAsync();
+            await call.ResponseAsync;
+        }
+        catch (RpcException e)
+        {
+            return Translate(e, $"send {digest} to the farm", cancellationToken);
+        }
+
+        // The answer holds one page of needs only.
+        return await StatusAsync(client, digest, kind, cancellationToken);
+    }
+
+    private async IAsyncEnumerable<Outcome<ArtifactChunk>> DownloadAsync(
+        IReadOnlyList<BlobNeed> needs, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        foreach (var part in needs.Chunk(MaxNeeds))
+        {
+            var request = new V1.DownloadRequest { Needs = { part.Select(n => new V1.Need { Digest = n.Blob.ToString(), Offset = n.Offset }) } };
+            using var call = client.Download(request, cancellationToken: cancellationToken);
+            while (true)
+            {
+                Outcome<ArtifactChunk> chunk;
+                try
+                {
+                    if (!await call.ResponseStream.MoveNext(cancellationToken))
+                    {
+                        break;
+                    }
+
+                    var message = call.ResponseStream.Current;
+                    chunk = Digest.TryParse(message.Digest, out var blob)
+                        ? new ArtifactChunk(blob, message.Size, message.Offset, message.Data.Memory)
+                        : new Failure(FailureType.Internal, $"the farm sent a piece of '{message.Digest}', which is no digest");
+                }
+                catch (RpcException e)
+                {
+                    chunk = Translate(e, $"fetch {part[0].Blob} from the farm", cancellationToken);
+                }
+
+                yield return chunk;
+                if (!chunk.IsOk)
+                {
+                    yield break;
+                }
+            }
+        }
+    }
+
+    private static BlobNeed ToNeed(V1.Need need) => Digest.TryParse(need.Digest, out var blob)
+        ? new BlobNeed(blob, need.Offset)
+        : throw new FailureException(new Failure(FailureType.Internal, $"the farm needs '{need.Digest}', which is no digest"));
+
+    private static V1.ArtifactKind ToProto(ArtifactKind kind) => kind == ArtifactKind.Tree ? V1.ArtifactKind.Tree : V1.ArtifactKind.File;
+
+    private static Failure Translate(RpcException e, string what, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return new Failure(FailureType.Internal, $"cannot {what}: {e.Status.StatusCode}, {e.Status.Detail}");
+    }
+}

@@ -1,0 +1,88 @@
+using System.Collections.Immutable;
+using EdgeFarm.Core.Fleet;
+using EdgeFarm.Core.Jobs;
+using EdgeFarm.Toolchains;
+using EdgeFarm.Toolchains.Hosts;
+using EdgeFarm.Toolchains.JobHosts;
+
+namespace EdgeFarm.Server.Workers;
+
+/// <summary>How a worker is to appear in the farm.</summary>
+/// <param name="Worker">Its name, unique in the farm.</param>
+/// <param name="Labels">Labels of its owner.</param>
+/// <param name="Slots">Shared jobs that it runs at once, at least 1.</param>
+/// <param name="ScratchDirectory">Directory of this worker alone.</param>
+public sealed record WorkerIdentity(string Worker, ImmutableSortedDictionary<string, string> Labels, int Slots, string ScratchDirectory);
+
+/// <summary>What one engine said of itself on this machine.</summary>
+/// <param name="Engine">Its id.</param>
+/// <param name="Probe">What it found, or null.</param>
+/// <param name="Failure">Why it cannot be used here and how to get it, or null.</param>
+public sealed record EngineFinding(string Engine, EngineProbe? Probe, Failure? Failure);
+
+/// <summary>A worker's capability and how it was found.</summary>
+/// <param name="Capability">What it advertises.</param>
+/// <param name="Host">The machine.</param>
+/// <param name="Engines">Every engine that was asked, in order.</param>
+public sealed record WorkerFindings(WorkerCapability Capability, HostReport Host, ImmutableArray<EngineFinding> Engines);
+
+/// <summary>Finds out what a worker can do: the machine, and each engine asked in a child process of its own.</summary>
+public static class WorkerProbe
+{
+    private static readonly TimeSpan Timeout = TimeSpan.FromMinutes(2);
+
+    /// <summary>Probes the engines. An engine that cannot be used, crashes or hangs is left out of the capability and listed with its failure.</summary>
+    /// <param name="identity">How the worker is to appear.</param>
+    /// <param name="host">The machine.</param>
+    /// <param name="engines">Ids of the engines to ask.</param>
+    /// <param name="hosts">Starts children.</param>
+    /// <param name="cancellationToken">Ends the probing.</param>
+    public static async Task<WorkerFindings> RunAsync(
+        WorkerIdentity identity, HostReport host, IEnumerable<string> engines, JobHostRunner hosts, CancellationToken cancellationToken)
+    {
+        using var scratch = ScratchSpace.Create(identity.ScratchDirectory);
+        var findings = ImmutableArray.CreateBuilder<EngineFinding>();
+        foreach (var engine in engines)
+        {
+            var run = await hosts.ProbeAsync(engine, new JobHostLimits(Timeout, scratch.Work), cancellationToken);
+            cancellationToken.ThrowIfCancellationRequested();
+            findings.Add(new EngineFinding(engine, run.Probe, run.Failure));
+        }
+
+        return new WorkerFindings(Combine(identity, host, [.. findings.Select(f => f.Probe).OfType<EngineProbe>()]), host, findings.ToImmutable());
+    }
+
+    /// <summary>One capability of what the machine and its engines told. A device that both found is one: the engine's properties add to the host's.</summary>
+    internal static WorkerCapability Combine(WorkerIdentity identity, HostReport host, ImmutableArray<EngineProbe> probes)
+    {
+        var devices = host.Devices.ToList();
+        foreach (var found in probes.SelectMany(p => p.Devices))
+        {
+            var at = devices.FindIndex(d => d.Id == found.Id);
+            if (at < 0)
+            {
+                devices.Add(found);
+            }
+            else
+            {
+                var known = devices[at];
+                devices[at] = known with
+                {
+                    Properties = found.Properties.SetItems(known.Properties),
+                    MemoryBytes = known.MemoryBytes > 0 ? known.MemoryBytes : found.MemoryBytes,
+                };
+            }
+        }
+
+        var ids = devices.Select(d => d.Id).ToHashSet();
+        return new WorkerCapability(
+            host.HostId,
+            identity.Worker,
+            host.Properties,
+            identity.Labels,
+            [.. devices],
+            [.. probes.Select(p => p.Runtime).OfType<RuntimeInfo>().Select(r => r with { Devices = [.. r.Devices.Where(ids.Contains)] })],
+            [.. probes.Select(p => p.Toolchain).OfType<ToolchainInfo>()],
+            identity.Slots);
+    }
+}
