@@ -174,7 +174,7 @@ internal sealed class QdqWriter
         var scales = WeightScales(plan, tensor, values, range);
         var inner = plan.Axis is { } axis ? (int)tensor.Dims.Skip(axis + 1).Aggregate(1L, (a, d) => a * d) : values.Length;
         var codes = _raisedScales.ContainsKey(plan.Name)
-            ? QuantCodes.Quantize(values, scales, scales.Length, inner, range)
+            ? QuantCodes.Quantize(values, scales, inner, range)
             : _cache.Codes(plan, range, tensor, scales, inner);
         var parameters = Store(plan.Name, range.DataType, scales, plan.Axis is null ? [] : [scales.Length]);
         _parameters[plan.Name] = parameters;
@@ -278,7 +278,7 @@ internal sealed class QdqWriter
         {
             if (!_codes.TryGetValue((plan.Name, plan.Axis, range), out var codes))
             {
-                _codes[(plan.Name, plan.Axis, range)] = codes = QuantCodes.Quantize(OnnxTensors.Floats(tensor), scales, scales.Length, inner, range);
+                _codes[(plan.Name, plan.Axis, range)] = codes = QuantCodes.Quantize(OnnxTensors.Floats(tensor), scales, inner, range);
             }
 
             return codes;
