@@ -149,8 +149,6 @@ internal sealed class InMemoryFarm : IFarm, IFarmQueries, IResultCache
     public Task<ImmutableDictionary<Digest, JobOutcome>> LookupAsync(IReadOnlyCollection<Digest> actions, CancellationToken cancellationToken) =>
         Task.FromResult(actions.Where(Cached.ContainsKey).Distinct().ToImmutableDictionary(a => a, a => Cached[a]));
 
-    public Task FillAsync(IReadOnlyCollection<CacheFill> fills, CancellationToken cancellationToken) => throw new NotSupportedException();
-
     public Task<ImmutableArray<(string Component, string Here, string There)>> NearestAsync(
         ImmutableArray<KeyValuePair<string, string>> components, CancellationToken cancellationToken) => throw new NotSupportedException();
 
