@@ -3,10 +3,13 @@ using System.Globalization;
 
 namespace EdgeFarm.Simulation;
 
-/// <summary><c>--seed N</c> prints one simulation; <c>--seeds N [--from S]</c> runs many and stops at the first that fails.</summary>
+/// <summary>
+/// <c>--seed N</c> prints one simulation; <c>--seeds N [--from S]</c> runs many and stops at the first that fails;
+/// <c>--mutations</c> tells how soon each decider that was broken on purpose is caught, and by what.
+/// </summary>
 internal static class Program
 {
-    private const string Usage = "usage: --seed N | --seeds N [--from S]";
+    private const string Usage = "usage: --seed N | --seeds N [--from S] | --mutations";
 
     private static int Main(string[] arguments)
     {
@@ -20,6 +23,11 @@ internal static class Program
         if (Option(arguments, "--seeds") is { } count)
         {
             return RunMany(Option(arguments, "--from") ?? 1, count);
+        }
+
+        if (arguments is ["--mutations"])
+        {
+            return RunMutations();
         }
 
         Console.Error.WriteLine(Usage);
@@ -66,6 +74,19 @@ internal static class Program
         Console.Out.WriteLine(Summary(failed));
         Console.Out.WriteLine($"replay: --seed {failed.Seed}");
         return 1;
+    }
+
+    private static int RunMutations()
+    {
+        var survived = 0;
+        foreach (var mutation in Mutation.All)
+        {
+            var verdict = Enumerable.Range(1, 1000).Select(seed => World.Run((ulong)seed, mutation)).FirstOrDefault(v => v.Violation is not null);
+            survived += verdict is null ? 1 : 0;
+            Console.Out.WriteLine(verdict is null ? $"{mutation.Name}: NOT CAUGHT" : $"{mutation.Name}: seed {verdict.Seed}: {verdict.Violation!.Split('\n')[0]}");
+        }
+
+        return survived == 0 ? 0 : 1;
     }
 
     private static string Summary(Verdict verdict) =>

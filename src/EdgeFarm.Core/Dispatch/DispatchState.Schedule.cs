@@ -239,7 +239,8 @@ public sealed partial class DispatchState
                 : null;
         }
 
-        return bucket.Signature.Devices(worker).FirstOrDefault(d => !IsTaken(group, new DeviceAddress(worker.Host.Id, d.Id)));
+        // What may not be used is taken out first: a wish must not choose a device that is another number's.
+        return bucket.Signature.Devices(worker, (w, d) => !IsTaken(group, new DeviceAddress(w.Host.Id, d.Id))).FirstOrDefault();
     }
 
     /// <summary>Whether a device measures another number of the group's target, as its sweep or this dispatcher knows.</summary>

@@ -270,7 +270,7 @@ internal sealed class Signature(JobRequirements requirements, long minimumMemory
             return [];
         }
 
-        if (MinimumMemory == 0 && Avoid.IsEmpty)
+        if (!HasWishes)
         {
             return devices;
         }
@@ -278,6 +278,26 @@ internal sealed class Signature(JobRequirements requirements, long minimumMemory
         var best = _bestScore ??= Eligible.Max(e => e.Value.Max(d => Score(e.Key, d)));
         return devices.Where(d => Score(worker, d) == best);
     }
+
+    /// <summary>Devices of a worker to use, among those that may be used.</summary>
+    public IEnumerable<Device> Devices(WorkerNode worker, Func<WorkerNode, Device, bool> mayUse)
+    {
+        if (!Eligible.TryGetValue(worker, out var devices))
+        {
+            return [];
+        }
+
+        var usable = devices.Where(d => mayUse(worker, d));
+        if (!HasWishes)
+        {
+            return usable;
+        }
+
+        var best = Eligible.SelectMany(e => e.Value.Where(d => mayUse(e.Key, d)).Select(d => Score(e.Key, d))).DefaultIfEmpty().Max();
+        return usable.Where(d => Score(worker, d) == best);
+    }
+
+    private bool HasWishes => MinimumMemory > 0 || !Avoid.IsEmpty;
 
     private int Score(WorkerNode worker, Device device) =>
         (device.MemoryBytes >= MinimumMemory ? 2 : 0) + (Avoid.Contains(worker.Host.Id) ? 0 : 1);
