@@ -28,7 +28,11 @@ internal static class ClientCommand
     /// <param name="run">What it does; gives its exit code.</param>
     public static Command Create(Terminal terminal, string name, string description, IEnumerable<Symbol> symbols, Func<ClientContext, Task<int>> run)
     {
-        var farm = new Option<string?>("--farm") { Description = $"address of the farm (default: {EdgeFarmClient.UrlVariable}, then {EdgeFarmClient.DefaultUrl})", HelpName = "URL" };
+        var farm = new Option<string?>("--farm")
+        {
+            Description = $"address of the farm (default: {EdgeFarmClient.UrlVariable}, then {EdgeFarmClient.DefaultUrl})",
+            HelpName = "URL",
+        };
         var json = new Option<bool>("--json") { Description = "one JSON document on stdout, everything else on stderr" };
         var command = new Command(name, description);
         foreach (var symbol in symbols)

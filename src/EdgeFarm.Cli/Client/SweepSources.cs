@@ -73,7 +73,8 @@ internal sealed class SweepSources
         foreach (var (id, artifact, wire) in _files)
         {
             var (digest, kind) = (artifact.Artifact.Digest, artifact.Artifact.Kind);
-            var held = await farm.AwaitAsync(farm.Artifacts.StatAsync(new StatRequest { Digest = wire.Digest, Kind = wire.Kind }, cancellationToken: cancellationToken));
+            var held = await farm.AwaitAsync(
+                farm.Artifacts.StatAsync(new StatRequest { Digest = wire.Digest, Kind = wire.Kind }, cancellationToken: cancellationToken));
             if (held.Complete)
             {
                 continue;

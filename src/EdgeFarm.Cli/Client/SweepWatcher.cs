@@ -58,7 +58,8 @@ internal sealed class SweepWatcher(EdgeFarmClient farm, TextWriter notes)
                 }
 
                 // The stream ended though the sweep has not: the farm stops. Or there was nothing new after an end.
-                var now = await farm.AwaitAsync(farm.Sweeps.GetSweepAsync(new GetSweepRequest { Id = id }, cancellationToken: cancellationToken));
+                var now = await farm.AwaitAsync(
+                    farm.Sweeps.GetSweepAsync(new GetSweepRequest { Id = id }, cancellationToken: cancellationToken));
                 if (now.Status is not SweepStatus.Running)
                 {
                     return now;

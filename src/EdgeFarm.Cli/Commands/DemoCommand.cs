@@ -19,7 +19,11 @@ internal static class DemoCommand
 {
     private const int Workers = 2;
 
-    private static readonly Option<string?> Data = new("--data") { Description = "data directory (default: a fresh one below .edgefarm)", HelpName = "DIR" };
+    private static readonly Option<string?> Data = new("--data")
+    {
+        Description = "data directory (default: a fresh one below .edgefarm)",
+        HelpName = "DIR",
+    };
     private static readonly Option<bool> Json = new("--json") { Description = "one JSON document on stdout, everything else on stderr" };
 
     private static string SamplePath => Path.Combine(BundledContent.DefaultFolder, "sweeps", "sample.yaml");

@@ -42,7 +42,11 @@ internal static class JobCommands
     public static Command Logs(Terminal terminal)
     {
         var id = new Argument<string>("job") { Description = "id of the job, SWEEP/NUMBER" };
-        var attempt = new Option<int>("--attempt") { Description = "number of the attempt, from 1 (default: the newest with a log)", HelpName = "N" };
+        var attempt = new Option<int>("--attempt")
+        {
+            Description = "number of the attempt, from 1 (default: the newest with a log)",
+            HelpName = "N",
+        };
         return ClientCommand.Create(terminal, "logs", "show what a job wrote", [id, attempt], async context =>
         {
             var request = new GetLogRequest { Id = context.Arguments.GetValue(id), Attempt = context.Arguments.GetValue(attempt) };
@@ -73,7 +77,8 @@ internal static class JobCommands
         return ClientCommand.Create(terminal, "why", "tell why a job waits or failed", [id, cache], async context =>
         {
             var request = new ExplainJobRequest { Id = context.Arguments.GetValue(id) };
-            var explanation = await context.Farm.AwaitAsync(context.Farm.Jobs.ExplainJobAsync(request, cancellationToken: context.Cancellation));
+            var explanation = await context.Farm.AwaitAsync(
+                context.Farm.Jobs.ExplainJobAsync(request, cancellationToken: context.Cancellation));
             if (context.Json)
             {
                 context.WriteDocument(new JsonObject { ["explanation"] = JsonDocuments.Of(explanation) });

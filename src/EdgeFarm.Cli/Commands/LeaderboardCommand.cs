@@ -15,10 +15,17 @@ internal static class LeaderboardCommand
     private static readonly Option<string?> Runtime = Filter("--runtime", "R", "only rows that this runtime measured");
     private static readonly Option<string?> Form = Filter("--form", "F", "only rows of this form");
     private static readonly Option<string?> Device = Filter("--device", "D", "only rows of this device, device class or target");
-    private static readonly Option<string[]> Label = new("--label") { Description = "only rows of sweeps with this label; may stand several times", HelpName = "K=V" };
+    private static readonly Option<string[]> Label = new("--label")
+    {
+        Description = "only rows of sweeps with this label; may stand several times",
+        HelpName = "K=V",
+    };
     private static readonly Option<string?> Sort = Filter("--sort", "METRIC", "best first by a metric: tg, latency, size, perplexity, ...");
     private static readonly Option<int?> Top = new("--top") { Description = "only the first N rows", HelpName = "N" };
-    private static readonly Option<bool> Pareto = new("--pareto") { Description = "only rows that no other beats in speed, size and quality" };
+    private static readonly Option<bool> Pareto = new("--pareto")
+    {
+        Description = "only rows that no other beats in speed, size and quality",
+    };
     private static readonly Option<bool> Csv = new("--csv") { Description = "comma-separated values on stdout" };
     private static readonly Option<bool> Samples = new("--samples") { Description = "with --json: the samples of every metric" };
 

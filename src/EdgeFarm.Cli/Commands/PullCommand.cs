@@ -14,8 +14,16 @@ namespace EdgeFarm.Cli.Commands;
 /// <summary><c>edgefarm pull</c>.</summary>
 internal static class PullCommand
 {
-    private static readonly Argument<string> What = new("entry|digest") { Description = "id of a leaderboard row (a unique prefix will do), or digest of an artifact" };
-    private static readonly Option<string> Output = new("--output", "-o") { Description = "where to write it; a directory takes it under its own name", HelpName = "PATH", Required = true };
+    private static readonly Argument<string> What = new("entry|digest")
+    {
+        Description = "id of a leaderboard row (a unique prefix will do), or digest of an artifact",
+    };
+    private static readonly Option<string> Output = new("--output", "-o")
+    {
+        Description = "where to write it; a directory takes it under its own name",
+        HelpName = "PATH",
+        Required = true,
+    };
 
     public static Command Create(Terminal terminal) =>
         ClientCommand.Create(terminal, "pull", "fetch an artifact of the farm: a file or a directory", [What, Output], RunAsync);
@@ -72,13 +80,15 @@ internal static class PullCommand
     {
         if (Digest.TryParse(what, out var digest))
         {
-            var stat = await context.Farm.AwaitAsync(context.Farm.Artifacts.StatAsync(new StatRequest { Digest = digest.ToString() }, cancellationToken: context.Cancellation));
+            var stat = await context.Farm.AwaitAsync(
+                context.Farm.Artifacts.StatAsync(new StatRequest { Digest = digest.ToString() }, cancellationToken: context.Cancellation));
             return stat.Complete
                 ? new ArtifactRef(digest, (ArtifactKind)stat.Artifact.Kind, stat.Artifact.Size, "", digest.Hex[..12])
                 : throw new BadInputException($"the farm holds no artifact {digest}");
         }
 
-        var entry = await context.Farm.AwaitAsync(context.Farm.Leaderboard.GetEntryAsync(new GetEntryRequest { Id = what }, cancellationToken: context.Cancellation));
+        var entry = await context.Farm.AwaitAsync(
+            context.Farm.Leaderboard.GetEntryAsync(new GetEntryRequest { Id = what }, cancellationToken: context.Cancellation));
         return entry.ArtifactInfo is { } made && Digest.TryParse(made.Digest, out var name)
             ? new ArtifactRef(name, (ArtifactKind)made.Kind, made.Size, made.Format, made.FileName)
             : throw new BadInputException($"{entry.Form} of {entry.Model} has no artifact: {entry.Failure?.Message ?? "it is not made yet"}");

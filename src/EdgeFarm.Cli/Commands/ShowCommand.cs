@@ -22,9 +22,12 @@ internal static class ShowCommand
     {
         var request = new GetEntryRequest { Id = context.Arguments.GetValue(Id) };
         var entry = await context.Farm.AwaitAsync(context.Farm.Leaderboard.GetEntryAsync(request, cancellationToken: context.Cancellation));
-        var history = await context.Farm.AwaitAsync(context.Farm.Leaderboard.GetHistoryAsync(new GetEntryRequest { Id = entry.Id }, cancellationToken: context.Cancellation));
-        var file = await context.Farm.AwaitAsync(context.Farm.Sweeps.GetSweepFileAsync(new GetSweepRequest { Id = entry.Sweep }, cancellationToken: context.Cancellation));
-        var jobs = await context.Farm.AwaitAsync(context.Farm.Jobs.ListJobsAsync(new ListJobsRequest { Sweep = entry.Sweep, PageSize = 1000 }, cancellationToken: context.Cancellation));
+        var history = await context.Farm.AwaitAsync(
+            context.Farm.Leaderboard.GetHistoryAsync(new GetEntryRequest { Id = entry.Id }, cancellationToken: context.Cancellation));
+        var file = await context.Farm.AwaitAsync(
+            context.Farm.Sweeps.GetSweepFileAsync(new GetSweepRequest { Id = entry.Sweep }, cancellationToken: context.Cancellation));
+        var jobs = await context.Farm.AwaitAsync(
+            context.Farm.Jobs.ListJobsAsync(new ListJobsRequest { Sweep = entry.Sweep, PageSize = 1000 }, cancellationToken: context.Cancellation));
         var reproduce = Reproduction.Command(entry, file.Yaml, jobs.Jobs);
         if (context.Json)
         {

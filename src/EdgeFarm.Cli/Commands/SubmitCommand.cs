@@ -10,11 +10,25 @@ namespace EdgeFarm.Cli.Commands;
 internal static class SubmitCommand
 {
     private static readonly Argument<string> File = new("file") { Description = "sweep file; - reads stdin" };
-    private static readonly Option<string?> Id = new("--id") { Description = "id of the sweep; submitting the same file again under it returns the same sweep", HelpName = "ID" };
-    private static readonly Option<bool> Watch = new("--watch") { Description = "show progress until the sweep has ended, then its leaderboard" };
+    private static readonly Option<string?> Id = new("--id")
+    {
+        Description = "id of the sweep; submitting the same file again under it returns the same sweep",
+        HelpName = "ID",
+    };
+    private static readonly Option<bool> Watch = new("--watch")
+    {
+        Description = "show progress until the sweep has ended, then its leaderboard",
+    };
     private static readonly Option<bool> Wait = new("--wait") { Description = "wait silently until the sweep has ended" };
-    private static readonly Option<string?> Timeout = new("--timeout") { Description = "with --watch or --wait: give up waiting after T (90, 90s, 5m, 2h); the sweep goes on; exit code 7", HelpName = "T" };
-    private static readonly Option<bool> Fresh = new("--fresh") { Description = "compute everything again instead of taking results from the cache" };
+    private static readonly Option<string?> Timeout = new("--timeout")
+    {
+        Description = "with --watch or --wait: give up waiting after T (90, 90s, 5m, 2h); the sweep goes on; exit code 7",
+        HelpName = "T",
+    };
+    private static readonly Option<bool> Fresh = new("--fresh")
+    {
+        Description = "compute everything again instead of taking results from the cache",
+    };
     private static readonly Option<bool> DryRun = new("--dry-run") { Description = "show what would run, without running it" };
     private static readonly Option<bool> AllowPartial = new("--allow-partial") { Description = "exit code 0 though some forms failed" };
 
@@ -109,7 +123,8 @@ internal static class SubmitCommand
     public static async Task<int> EndAsync(ClientContext context, string id, bool show, TimeSpan? timeout, bool allowPartial)
     {
         var (ended, jobs) = await AwaitEndAsync(context, id, show, timeout);
-        var sweep = ended ?? await context.Farm.AwaitAsync(context.Farm.Sweeps.GetSweepAsync(new GetSweepRequest { Id = id }, cancellationToken: context.Cancellation));
+        var sweep = ended ?? await context.Farm.AwaitAsync(
+            context.Farm.Sweeps.GetSweepAsync(new GetSweepRequest { Id = id }, cancellationToken: context.Cancellation));
         if (context.Json)
         {
             context.WriteDocument(new JsonObject { ["sweep"] = JsonDocuments.Of(sweep) });

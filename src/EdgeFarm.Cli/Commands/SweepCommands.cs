@@ -54,7 +54,11 @@ internal static class SweepCommands
     public static Command Retry(Terminal terminal)
     {
         var id = SweepArgument();
-        var type = new Option<string?>("--type") { Description = "only jobs that failed so: InvalidInput, Unsupported, OutOfMemory, Crashed, TimedOut, WorkerLost, Internal", HelpName = "FAILURE" };
+        var type = new Option<string?>("--type")
+        {
+            Description = "only jobs that failed so: InvalidInput, Unsupported, OutOfMemory, Crashed, TimedOut, WorkerLost, Internal",
+            HelpName = "FAILURE",
+        };
         return ClientCommand.Create(terminal, "retry", "run a sweep's failed jobs again, as new attempts", [id, type], async context =>
         {
             var request = new RetryRequest { Id = context.Arguments.GetValue(id) };
@@ -84,7 +88,8 @@ internal static class SweepCommands
 
     private static async Task<int> ListAsync(ClientContext context)
     {
-        var page = await context.Farm.AwaitAsync(context.Farm.Sweeps.ListSweepsAsync(new ListSweepsRequest { PageSize = MaxListed }, cancellationToken: context.Cancellation));
+        var page = await context.Farm.AwaitAsync(
+            context.Farm.Sweeps.ListSweepsAsync(new ListSweepsRequest { PageSize = MaxListed }, cancellationToken: context.Cancellation));
         var best = new Dictionary<string, IReadOnlyList<EdgeFarm.Core.Leaderboard.Recommendation>>(StringComparer.Ordinal);
         foreach (var sweep in page.Sweeps)
         {

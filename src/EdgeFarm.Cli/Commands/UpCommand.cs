@@ -10,10 +10,30 @@ internal static class UpCommand
     private const string DefaultHttp = "http://127.0.0.1:5081";
     private const int MaxWorkers = 64;
 
-    private static readonly Option<string> Data = new("--data") { Description = "data directory", HelpName = "DIR", DefaultValueFactory = _ => ".edgefarm" };
-    private static readonly Option<int> Workers = new("--workers") { Description = "workers in this process; 0 for none", HelpName = "N", DefaultValueFactory = _ => 2 };
-    private static readonly Option<string> Listen = new("--listen") { Description = "where gRPC listens", HelpName = "URL", DefaultValueFactory = _ => Contracts.EdgeFarmClient.DefaultUrl };
-    private static readonly Option<string> Http = new("--http") { Description = "where /metrics and /health listen (HTTP/1.1)", HelpName = "URL", DefaultValueFactory = _ => DefaultHttp };
+    private static readonly Option<string> Data = new("--data")
+    {
+        Description = "data directory",
+        HelpName = "DIR",
+        DefaultValueFactory = _ => ".edgefarm",
+    };
+    private static readonly Option<int> Workers = new("--workers")
+    {
+        Description = "workers in this process; 0 for none",
+        HelpName = "N",
+        DefaultValueFactory = _ => 2,
+    };
+    private static readonly Option<string> Listen = new("--listen")
+    {
+        Description = "where gRPC listens",
+        HelpName = "URL",
+        DefaultValueFactory = _ => Contracts.EdgeFarmClient.DefaultUrl,
+    };
+    private static readonly Option<string> Http = new("--http")
+    {
+        Description = "where /metrics and /health listen (HTTP/1.1)",
+        HelpName = "URL",
+        DefaultValueFactory = _ => DefaultHttp,
+    };
     private static readonly Option<bool> Verbose = new("--verbose") { Description = "log what the farm does, on stderr" };
 
     public static Command Create(Terminal terminal)

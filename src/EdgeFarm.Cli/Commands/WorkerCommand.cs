@@ -13,11 +13,34 @@ internal static class WorkerCommand
 {
     private const int MaxSlots = 256;
 
-    private static readonly Option<string?> Farm = new("--farm") { Description = $"address of the coordinator (default: {EdgeFarmClient.UrlVariable}, then {EdgeFarmClient.DefaultUrl})", HelpName = "URL" };
-    private static readonly Option<string> Name = new("--name") { Description = "name of the worker, unique in the farm", HelpName = "N", DefaultValueFactory = _ => Environment.MachineName.ToLowerInvariant() };
-    private static readonly Option<string[]> Label = new("--label") { Description = "label that sweeps can require as label.K; may stand several times", HelpName = "K=V" };
-    private static readonly Option<int> Slots = new("--slots") { Description = "jobs at once, other than benchmarks", HelpName = "N", DefaultValueFactory = _ => 1 };
-    private static readonly Option<string> Data = new("--data") { Description = "data directory: artifacts and results not yet acknowledged", HelpName = "DIR", DefaultValueFactory = _ => Path.Combine(".edgefarm", "worker") };
+    private static readonly Option<string?> Farm = new("--farm")
+    {
+        Description = $"address of the coordinator (default: {EdgeFarmClient.UrlVariable}, then {EdgeFarmClient.DefaultUrl})",
+        HelpName = "URL",
+    };
+    private static readonly Option<string> Name = new("--name")
+    {
+        Description = "name of the worker, unique in the farm",
+        HelpName = "N",
+        DefaultValueFactory = _ => Environment.MachineName.ToLowerInvariant(),
+    };
+    private static readonly Option<string[]> Label = new("--label")
+    {
+        Description = "label that sweeps can require as label.K; may stand several times",
+        HelpName = "K=V",
+    };
+    private static readonly Option<int> Slots = new("--slots")
+    {
+        Description = "jobs at once, other than benchmarks",
+        HelpName = "N",
+        DefaultValueFactory = _ => 1,
+    };
+    private static readonly Option<string> Data = new("--data")
+    {
+        Description = "data directory: artifacts and results not yet acknowledged",
+        HelpName = "DIR",
+        DefaultValueFactory = _ => Path.Combine(".edgefarm", "worker"),
+    };
     private static readonly Option<bool> Verbose = new("--verbose") { Description = "log what the worker does, on stderr" };
 
     public static Command Create(Terminal terminal)
