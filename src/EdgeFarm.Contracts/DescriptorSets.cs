@@ -6,7 +6,7 @@ namespace EdgeFarm.Contracts;
 /// <summary>The public protos as a descriptor set, for clients that have no generated code (<c>grpcurl -protoset</c>).</summary>
 public static class DescriptorSets
 {
-    /// <summary>All files of <c>edgefarm.v1</c> and what they import, imports first.</summary>
+    /// <summary>The public API, the worker link, and what they import, imports first.</summary>
     public static FileDescriptorSet Current()
     {
         var set = new FileDescriptorSet();
@@ -19,10 +19,10 @@ public static class DescriptorSets
         return set;
     }
 
-    /// <summary>Files of the package, in the order of their names.</summary>
+    /// <summary>The files without their imports, in the order of their names.</summary>
     public static IEnumerable<FileDescriptor> Files() =>
         typeof(SweepsReflection).Assembly.GetTypes()
-            .Where(t => t.Namespace == typeof(SweepsReflection).Namespace && t.Name.EndsWith("Reflection", StringComparison.Ordinal))
+            .Where(t => t.Name.EndsWith("Reflection", StringComparison.Ordinal))
             .Select(t => t.GetProperty("Descriptor")?.GetValue(null))
             .OfType<FileDescriptor>()
             .OrderBy(f => f.Name, StringComparer.Ordinal);

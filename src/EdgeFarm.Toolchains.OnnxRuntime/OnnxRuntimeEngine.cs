@@ -106,7 +106,7 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
             Result = Result(OnnxRuntimeDescriptor.Identity) with
             {
                 Flags = report.Synthetic ? ["synthetic_input"] : [],
-                Warnings = [.. report.Warnings],
+                Warnings = [.. report.Warnings, .. result.NotLoaded is { } why ? [why] : Array.Empty<string>()],
                 Report = Report(result, report),
             },
         };

@@ -34,7 +34,7 @@ public sealed class DescriptorSetTests
     {
         Assert.All(
             DescriptorSets.Files().SelectMany(f => f.Dependencies),
-            d => Assert.True(d.Name.StartsWith("google/", StringComparison.Ordinal) || d.Package == "edgefarm.v1", d.Name));
+            d => Assert.True(d.Name.StartsWith("google/", StringComparison.Ordinal) || d.Package.StartsWith("edgefarm.", StringComparison.Ordinal), d.Name));
     }
 
     [Fact]

@@ -2,7 +2,6 @@ using EdgeFarm.Artifacts.Local;
 using EdgeFarm.Contracts;
 using EdgeFarm.Contracts.V1;
 using EdgeFarm.Core.Artifacts;
-using EdgeFarm.Core.Jobs;
 using EdgeFarm.Server;
 using EdgeFarm.Server.Workers;
 using File = System.IO.File;

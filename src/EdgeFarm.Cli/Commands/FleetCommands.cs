@@ -41,7 +41,7 @@ internal static class FleetCommands
                 string.Join(", ", worker.Devices.Select(d => d.DeviceClass.Length > 0 ? $"{d.Id} ({d.DeviceClass})" : d.Id)),
                 string.Join(", ", worker.Runtimes.Select(r => $"{r.Id} {r.Version}")),
                 $"{worker.FreeSlots}/{worker.Slots}{(worker.Draining ? " draining" : "")}",
-                string.Join(", ", worker.Leases.Select(l => l.Exclusive ? $"{l.Job} (alone)" : l.Job)),
+                string.Join(", ", worker.Held.Select(l => l.Exclusive ? $"{l.Job} (alone)" : l.Job)),
             ];
             table.AddRow(cells.Select(Markup.Escape).ToArray());
         }

@@ -145,6 +145,14 @@ internal static class JobCommands
         {
             write.WriteLine("benchmarks are measured anew each time");
         }
+        else if (explanation.NearestCached.Count > 0)
+        {
+            write.WriteLine("the most similar result in the cache has");
+            foreach (var difference in explanation.NearestCached)
+            {
+                write.WriteLine($"  {difference.Name} = {(difference.There.Length > 0 ? difference.There : "nothing")} instead of {(difference.Here.Length > 0 ? difference.Here : "nothing")}");
+            }
+        }
     }
 
     private static string Note(Job job, Attempt? last) => job switch

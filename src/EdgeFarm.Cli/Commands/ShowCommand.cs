@@ -11,6 +11,8 @@ namespace EdgeFarm.Cli.Commands;
 /// <summary><c>edgefarm show</c>.</summary>
 internal static class ShowCommand
 {
+    private static readonly string[] HistoryMetrics = ["tg", "pp", "latency"];
+
     private static readonly Argument<string> Id = new("entry") { Description = "id of a leaderboard row; a unique prefix will do" };
 
     public static Command Create(Terminal terminal) => ClientCommand.Create(
@@ -70,7 +72,7 @@ internal static class ShowCommand
         {
             Section(write, "history", history.Select(h => (
                 h.MeasuredAt?.ToDateTimeOffset().ToString("u", CultureInfo.InvariantCulture) ?? "",
-                string.Join(", ", new[] { "tg", "pp", "latency" }.Where(h.Metrics.ContainsKey).Select(m => $"{m} {Figures.Value(h.Metrics[m])}{Figures.Spread(h.Metrics[m])}")))));
+                string.Join(", ", HistoryMetrics.Where(h.Metrics.ContainsKey).Select(m => $"{m} {Figures.Value(h.Metrics[m])}{Figures.Spread(h.Metrics[m])}")))));
         }
     }
 

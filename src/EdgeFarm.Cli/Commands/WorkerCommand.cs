@@ -73,7 +73,7 @@ internal static class WorkerCommand
 
         using var farm = new EdgeFarmClient(address);
         var name = arguments.GetValue(Name)!;
-        var options = new EdgeFarmWorkerOptions(name, data.Worker(name), [address]) { Labels = labels.ToImmutable(), Slots = slots };
+        var options = new EdgeFarmWorkerOptions(name, data.Root, [address]) { Labels = labels.ToImmutable(), Slots = slots };
         var builder = Host.CreateEmptyApplicationBuilder(null);
         builder.Logging.AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
         builder.Logging.SetMinimumLevel(arguments.GetValue(Verbose) ? LogLevel.Information : LogLevel.Warning);

@@ -25,7 +25,9 @@ internal static class LeaderboardTable
             console.WriteLine(recommendation.Text);
         }
 
-        foreach (var group in entries.GroupBy(e => (e.Model, e.Runtime, Place: Place(e))))
+        // A row that is not measured yet stands with those that were measured for its target.
+        var places = entries.Where(e => e.Host.Length > 0).ToLookup(e => (e.Sweep, e.Model, e.Runtime, e.Target), Place);
+        foreach (var group in entries.GroupBy(e => (e.Model, e.Runtime, Place: e.Host.Length > 0 ? Place(e) : places[(e.Sweep, e.Model, e.Runtime, e.Target)].FirstOrDefault(""))))
         {
             console.WriteLine();
             console.WriteLine($"{group.Key.Model}, {group.Key.Runtime}{(group.Key.Place.Length > 0 ? $" on {group.Key.Place}" : "")}");
@@ -40,7 +42,7 @@ internal static class LeaderboardTable
         }
     }
 
-    private static string Place(Entry entry) => entry.Host.Length == 0 ? "" : $"{entry.Device} ({entry.DeviceClass}) of {entry.Worker.Split('/')[0]}";
+    private static string Place(Entry entry) => $"{entry.Device} ({entry.DeviceClass}) of host {entry.Host[..Math.Min(12, entry.Host.Length)]}";
 
     private static Table Table(IReadOnlyList<Entry> entries)
     {

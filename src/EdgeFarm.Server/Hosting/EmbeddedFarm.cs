@@ -78,7 +78,10 @@ public sealed class EmbeddedFarm : IAsyncDisposable
             for (var i = 1; i <= options.Workers; i++)
             {
                 var name = $"{Environment.MachineName.ToLowerInvariant()}-{i}";
-                var worker = new EdgeFarmWorkerOptions(name, data.Worker(name), [new Uri($"http://{grpc.Reachable()}")]);
+                var worker = new EdgeFarmWorkerOptions(name, data.Worker(name), [new Uri($"http://{grpc.Reachable()}")])
+                {
+                    WorkersOnMachine = options.Workers,
+                };
                 builder.Services.AddEdgeFarmWorker(setup.Value.Prepare(worker, store.Value, new SharedArtifacts(store.Value)));
             }
 
@@ -110,6 +113,8 @@ public sealed class EmbeddedFarm : IAsyncDisposable
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
+        // Streams end before the services that they use; after an orderly stop this does nothing.
+        await _app.StopAsync(CancellationToken.None);
         await _app.DisposeAsync();
         _data.Dispose();
     }

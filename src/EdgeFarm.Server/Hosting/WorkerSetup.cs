@@ -20,6 +20,9 @@ public sealed record EdgeFarmWorkerOptions(string Name, string Directory, Immuta
 
     /// <summary>Shared jobs that it runs at once, at least 1.</summary>
     public int Slots { get; init; } = 1;
+
+    /// <summary>Workers of this machine, this one included, that run shared jobs at the same time.</summary>
+    public int WorkersOnMachine { get; init; } = 1;
 }
 
 /// <summary>A worker that is ready to link.</summary>
@@ -71,7 +74,10 @@ public sealed class WorkerSetup
     {
         WorkerCapability capability = Findings.Capability with { Worker = options.Name, Labels = options.Labels, Slots = options.Slots };
         var settings = new JobRunnerSettings(
-            Path.Combine(options.Directory, "scratch"), Findings.Host, JobRunnerSettings.DefaultMemoryLimit(Findings.Host));
+            Path.Combine(options.Directory, "scratch"), Findings.Host, JobRunnerSettings.DefaultMemoryLimit(Findings.Host))
+        {
+            SharedJobs = options.Slots * options.WorkersOnMachine,
+        };
         var runner = new JobRunner(settings, store, exchange, _hosts, MachineLock.OfThisMachine(TimeProvider.System), TimeProvider.System);
         return new PreparedWorker(new FarmWorkerOptions(capability, options.Farm), runner, new DiskResultStore(Path.Combine(options.Directory, "results")));
     }

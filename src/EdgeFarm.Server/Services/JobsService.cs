@@ -1,4 +1,5 @@
 using EdgeFarm.Actors;
+using EdgeFarm.Actors.Persistence;
 using EdgeFarm.Artifacts;
 using EdgeFarm.Contracts.V1;
 using EdgeFarm.Core.Jobs;
@@ -14,7 +15,7 @@ using Wire = EdgeFarm.Contracts.V1;
 namespace EdgeFarm.Server.Services;
 
 /// <summary>Jobs over gRPC: rows for what is over, the sweep itself for what waits or runs.</summary>
-internal sealed class JobsService(IFarm farm, IFarmQueries queries, IArtifactStore store) : Wire.Jobs.JobsBase
+internal sealed class JobsService(IFarm farm, IFarmQueries queries, IArtifactStore store, IResultCache cache) : Wire.Jobs.JobsBase
 {
     private const int LogChunkBytes = 64 * 1024;
 
@@ -72,12 +73,19 @@ internal sealed class JobsService(IFarm farm, IFarmQueries queries, IArtifactSto
         }
 
         var explained = await farm.ExplainAsync(request.Id, context.CancellationToken);
-        return explained switch
+        if (!explained.IsOk)
         {
-            { IsOk: true } => explained.Value.ToWire(),
-            { Failure.Type: FailureType.InvalidInput } => throw NotFound(request.Id),
-            _ => throw RpcErrors.From(explained.Failure!),
-        };
+            throw explained.Failure!.Type is FailureType.InvalidInput ? NotFound(request.Id) : RpcErrors.From(explained.Failure);
+        }
+
+        var wire = explained.Value.ToWire();
+        if (explained.Value is { Digest.IsEmpty: false, Job.Cached: false })
+        {
+            var nearest = await cache.NearestAsync(explained.Value.Digest, context.CancellationToken);
+            wire.NearestCached.Add(nearest.Select(d => new DigestDifference { Name = d.Component, Here = d.Here, There = d.There }));
+        }
+
+        return wire;
     }
 
     private static RpcException NotFound(string id) => RpcErrors.NotFound("job", id, "'jobs SWEEP' lists the ids (SWEEP/NUMBER)");

@@ -20,6 +20,15 @@ public sealed record JobRunnerSettings(string ScratchDirectory, HostReport Host,
     /// <summary>Nine tenths of the memory that the machine or the worker's cgroup has.</summary>
     public static long DefaultMemoryLimit(HostReport host) =>
         host.Properties.GetValueOrDefault(HostPropertyNames.MemoryLimit)?.Number is { } bytes ? (long)(bytes * 0.9) : 0;
+
+    /// <summary>
+    /// Shared jobs that this machine runs at once, whatever worker runs them; at least 1. Each gets its part of the cores: engines'
+    /// threads spin while they wait, so that two jobs with a thread for every core take many times as long as one after the other.
+    /// </summary>
+    public int SharedJobs { get; init; } = 1;
+
+    /// <summary>What <c>threads: auto</c> means for a job: all cores for a benchmark, which owns the machine, else its part.</summary>
+    public int AutoThreads(bool exclusive) => exclusive ? Host.AutoThreads : Math.Max(1, Host.AutoThreads / Math.Max(1, SharedJobs));
 }
 
 /// <summary>
@@ -150,7 +159,7 @@ public sealed class JobRunner : IJobRunner
             Inputs = inputs.ToImmutable(),
             OutputDirectory = scratch.Output,
             DeviceId = lease.DeviceId,
-            AutoThreads = _settings.Host.AutoThreads,
+            AutoThreads = _settings.AutoThreads(spec.IsExclusive),
         };
     }
 

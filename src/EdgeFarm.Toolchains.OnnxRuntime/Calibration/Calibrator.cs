@@ -69,9 +69,7 @@ internal sealed class Calibrator : IDisposable
             var session = OrtSession.Load(path, new OrtSettings { IntraOpThreads = context.Threads, GraphOptimization = "disabled", AllowSpinning = false });
             try
             {
-                var samples = context.Calibration is { } data
-                    ? SampleSource.From(session, data.Arrays, maxSamples)
-                    : SampleSource.Seeded(session, ModelInputs.Shapes(session, new Dictionary<string, long[]>()), 1, maxSamples > 0 ? Math.Min(maxSamples, SyntheticSamples) : SyntheticSamples);
+                var samples = Samples(session, context, maxSamples);
                 return new Calibrator(session, samples, context, [.. names.Where(n => IsFloat(session, n))]);
             }
             catch
@@ -85,6 +83,12 @@ internal sealed class Calibrator : IDisposable
             directory.Delete(recursive: true);
         }
     }
+
+    /// <summary>The calibration samples for a session, or seeded ones where there are none: the same for every session of a model.</summary>
+    public static SampleSource Samples(OrtSession session, PassContext context, int maxSamples) => context.Calibration is { } data
+        ? SampleSource.From(session, data.Arrays, maxSamples)
+        : SampleSource.Seeded(
+            session, ModelInputs.Shapes(session, new Dictionary<string, long[]>()), 1, maxSamples > 0 ? Math.Min(maxSamples, SyntheticSamples) : SyntheticSamples);
 
     /// <summary>Runs every sample and hands out each tensor's values. Values are valid during the call only.</summary>
     /// <param name="tensors">Names among <see cref="Tensors"/>.</param>

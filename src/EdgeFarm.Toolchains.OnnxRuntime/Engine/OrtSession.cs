@@ -50,6 +50,22 @@ internal sealed class OrtSession : IDisposable
         }
     }
 
+    /// <summary>Has ONNX Runtime rewrite a model as it would when loading it, and saves what came out.</summary>
+    /// <exception cref="FailureException">What ONNX Runtime has against it.</exception>
+    public static void SaveOptimized(string source, string target, OrtSettings settings)
+    {
+        try
+        {
+            using var options = settings.ToOptions();
+            options.OptimizedModelFilePath = target;
+            using var session = new InferenceSession(source, options);
+        }
+        catch (Exception e) when (OrtFailures.IsExpected(e))
+        {
+            throw new FailureException(OrtFailures.From(e, Path.GetFileName(source), "optimize"));
+        }
+    }
+
     /// <summary>Whether a model file loads; the failure where it does not.</summary>
     public static Failure? TryLoad(string path, OrtSettings settings)
     {

@@ -24,6 +24,15 @@ public static class OnnxForms
         Form(
             "dynamic-int8-per-channel", "dynamic INT8 with a scale per output channel", "5-8",
             ("OnnxDynamicQuantization", [("per_channel", "true")])),
+        Form("fp16", "weights and arithmetic in half precision", "half", ("OnnxFloatToFloat16", [])),
+        Form(
+            "static-int8", "INT8 weights and activations with scales from calibration samples; sums, softmax and normalization stay floating point", "5-8",
+            ("OnnxStaticQuantization",
+            [
+                ("per_channel", "true"),
+                ("op_types_to_quantize", "Conv,ConvTranspose,Gemm,MatMul,Relu,Clip,LeakyRelu,MaxPool,AveragePool,GlobalAveragePool,Flatten,Reshape,Squeeze,Unsqueeze,Transpose,Resize,Gather"),
+                ("op_types_to_exclude_output_quantization", "MatMul"),
+            ])),
         Form(
             "int8", "INT8 weights in blocks of 32, embeddings included; activations stay floating point", "5-8",
             ("OnnxMatMulNBits", [("bits", "8"), ("op_types_to_quantize", "MatMul,Gemm,Gather")])),

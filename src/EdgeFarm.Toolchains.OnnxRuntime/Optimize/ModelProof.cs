@@ -17,9 +17,12 @@ internal static class ModelProof
         return string.Join(';', graph.Input.Where(i => !initializers.Contains(i.Name)).Select(Describe)) + " -> " + string.Join(';', graph.Output.Select(Describe));
     }
 
-    /// <summary>Checks a file; returns the error of each quantized weight.</summary>
-    /// <exception cref="FailureException">Internal: the file is not what the passes claim; Unsupported: no kernel for it here.</exception>
-    public static IReadOnlyList<WeightError> Check(string path, string signature, IReadOnlyList<QuantizedWeight> weights, CancellationToken cancellation)
+    /// <summary>
+    /// Checks a file; returns the error of each quantized weight, and why it does not load where this runtime has no kernels for it
+    /// (another one may have).
+    /// </summary>
+    /// <exception cref="FailureException">Internal: the file is not what the passes claim.</exception>
+    public static (IReadOnlyList<WeightError> Weights, string? NotLoaded) Check(string path, string? signature, IReadOnlyList<QuantizedWeight> weights, CancellationToken cancellation)
     {
         var loaded = OnnxModel.Load(path);
         if (!loaded.IsOk)
@@ -30,7 +33,7 @@ internal static class ModelProof
         var errors = new List<WeightError>(weights.Count);
         using (var model = loaded.Value)
         {
-            if (Signature(model.Graph) is var now && now != signature)
+            if (signature is not null && Signature(model.Graph) is var now && now != signature)
             {
                 throw Wrong($"its inputs and outputs were {signature} and are {now}");
             }
@@ -51,10 +54,15 @@ internal static class ModelProof
 
         if (OrtSession.TryLoad(path, new OrtSettings { IntraOpThreads = 1 }) is { } failure)
         {
-            throw failure.Type == FailureType.InvalidInput ? Wrong(failure.Message) : new FailureException(failure);
+            return failure.Type switch
+            {
+                FailureType.Unsupported => (errors, failure.Message),
+                FailureType.InvalidInput => throw Wrong(failure.Message),
+                _ => throw new FailureException(failure),
+            };
         }
 
-        return errors;
+        return (errors, null);
     }
 
     private static string Describe(ValueInfoProto info)

@@ -23,12 +23,14 @@ public sealed record OnnxOptimizeRequest(string ModelPath, string OutputPath, IR
 /// <param name="OutputBytes">Size of all files written.</param>
 /// <param name="Passes">What each pass did.</param>
 /// <param name="Weights">Each quantized weight, measured on the file that was written.</param>
+/// <param name="NotLoaded">Why this runtime has no kernels for the result; null where it loads.</param>
 public sealed record OnnxOptimizeResult(
     IReadOnlyList<string> Files,
     long SourceBytes,
     long OutputBytes,
     IReadOnlyList<PassReport> Passes,
-    IReadOnlyList<WeightError> Weights);
+    IReadOnlyList<WeightError> Weights,
+    string? NotLoaded);
 
 /// <summary>Runs passes and proves what they made, before anything is called a success.</summary>
 public static class OnnxOptimizer
@@ -73,7 +75,8 @@ public static class OnnxOptimizer
         }
 
         using var model = Take(OnnxModel.Load(request.ModelPath));
-        var signature = ModelProof.Signature(model.Graph);
+        var keepsSignature = steps.All(s => s.Pass.KeepsSignature(s.Arguments));
+        var signature = keepsSignature ? ModelProof.Signature(model.Graph) : null;
         var context = new PassContext
         {
             Cancellation = cancellation,
@@ -94,8 +97,8 @@ public static class OnnxOptimizer
         var files = Take(model.Save(request.OutputPath));
         try
         {
-            var weights = ModelProof.Check(request.OutputPath, signature, context.Weights, cancellation);
-            return new OnnxOptimizeResult(files, sourceBytes, files.Sum(f => new FileInfo(f).Length), reports, weights);
+            var (weights, notLoaded) = ModelProof.Check(request.OutputPath, signature, context.Weights, cancellation);
+            return new OnnxOptimizeResult(files, sourceBytes, files.Sum(f => new FileInfo(f).Length), reports, weights, notLoaded);
         }
         catch
         {

@@ -19,6 +19,9 @@ public abstract class OnnxPass
     /// <summary>Whether it runs the model on calibration samples, and so needs ONNX Runtime.</summary>
     public virtual bool UsesCalibration => false;
 
+    /// <summary>Whether the model's inputs and outputs stay what they were with these values.</summary>
+    internal virtual bool KeepsSignature(PassArguments arguments) => true;
+
     /// <summary>Checks values for this pass.</summary>
     public Outcome<PassArguments> Parse(IReadOnlyDictionary<string, string> given) => PassArguments.Parse(Type, Parameters, given);
 

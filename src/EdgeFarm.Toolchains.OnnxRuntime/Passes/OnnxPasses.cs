@@ -1,5 +1,7 @@
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes.Dynamic;
+using EdgeFarm.Toolchains.OnnxRuntime.Passes.HalfPrecision;
+using EdgeFarm.Toolchains.OnnxRuntime.Passes.Preparation;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes.Static;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes.WeightOnly;
 
@@ -16,9 +18,12 @@ public static class OnnxPasses
     /// <summary>Every pass that a recipe can name.</summary>
     public static IReadOnlyList<OnnxPass> All { get; } =
     [
+        new OnnxPeepholeOptimizer(),
         new OnnxDynamicQuantization(),
         new OnnxMatMulNBits(),
+        new OnnxFloatToFloat16(),
         new OnnxStaticQuantization(),
+        new OnnxAutoMixedPrecision(),
     ];
 
     /// <summary>The pass of this name, in any case; InvalidInput names the ones there are.</summary>

@@ -103,10 +103,9 @@ internal static class LinearQuantizer
     /// <summary>
     /// Quantizes a tensor seen as [outer, channels, inner] with one scale per channel.
     /// </summary>
-    /// <returns>One byte per element, the scales, and whether all scales are finite.</returns>
+    /// <returns>One byte per element, and the scales.</returns>
     public static (byte[] Codes, QuantScale[] Scales) QuantizePerChannel(ReadOnlySpan<float> values, int channels, int inner, QuantRange range)
     {
-        var outer = values.Length / Math.Max(1, channels * inner);
         var (min, max) = ChannelRanges(values, channels, inner);
         var scales = new QuantScale[channels];
         for (var c = 0; c < channels; c++)
@@ -114,23 +113,30 @@ internal static class LinearQuantizer
             scales[c] = ScaleFor(min[c], max[c], range);
         }
 
+        return (Quantize(values, scales, inner, range), scales);
+    }
+
+    /// <summary>Quantizes a tensor seen as [outer, scales, inner] with given scales, to one byte each.</summary>
+    public static byte[] Quantize(ReadOnlySpan<float> values, QuantScale[] scales, int inner, QuantRange range)
+    {
         var codes = new byte[values.Length];
-        if (inner == 1)
+        if (scales.Length == 1)
+        {
+            Quantize(values, scales[0], range, codes);
+        }
+        else if (inner == 1)
         {
             QuantizeColumns(values, scales, range, codes);
-            return (codes, scales);
         }
-
-        for (var o = 0; o < outer; o++)
+        else
         {
-            for (var c = 0; c < channels; c++)
+            for (var at = 0; at < values.Length; at += inner)
             {
-                var at = ((o * channels) + c) * inner;
-                Quantize(values.Slice(at, inner), scales[c], range, codes.AsSpan(at, inner));
+                Quantize(values.Slice(at, inner), scales[at / inner % scales.Length], range, codes.AsSpan(at, inner));
             }
         }
 
-        return (codes, scales);
+        return codes;
     }
 
     /// <summary>Smallest and largest value of each channel of a tensor seen as [outer, channels, inner].</summary>

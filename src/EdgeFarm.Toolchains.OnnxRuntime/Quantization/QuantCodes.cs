@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
 using EdgeFarm.ModelFormats.Onnx;
 using EdgeFarm.ModelFormats.Onnx.Proto;
@@ -8,14 +9,19 @@ namespace EdgeFarm.Toolchains.OnnxRuntime.Quantization;
 /// <summary>Codes of every integer type, as ONNX stores them.</summary>
 internal static class QuantCodes
 {
-    /// <summary>Quantizes a tensor seen as [outer, channels, inner]; one scale means one channel that takes all.</summary>
-    public static byte[] Quantize(ReadOnlySpan<float> values, QuantScale[] scales, int channels, int inner, QuantRange range)
+    /// <summary>Quantizes a tensor seen as [outer, scales, inner].</summary>
+    public static byte[] Quantize(ReadOnlySpan<float> values, QuantScale[] scales, int inner, QuantRange range)
     {
+        if (range.DataType is DataType.Int8 or DataType.Uint8)
+        {
+            return LinearQuantizer.Quantize(values, scales, inner, range);
+        }
+
         var (low, high) = range.Clip;
         var codes = new int[values.Length];
         for (var i = 0; i < values.Length; i++)
         {
-            var scale = scales[scales.Length == 1 ? 0 : i / inner % channels];
+            var scale = scales[scales.Length == 1 ? 0 : i / inner % scales.Length];
             codes[i] = (int)Math.Clamp(MathF.Round(values[i] / scale.Scale) + scale.ZeroPoint, low, high);
         }
 
@@ -44,23 +50,48 @@ internal static class QuantCodes
         }
     }
 
-    /// <summary>The integers of a tensor, four-bit types included.</summary>
-    public static long[] Unpack(TensorProto tensor)
+    /// <summary>The integers of a tensor as floats, which hold every code of up to 16 bits.</summary>
+    public static float[] Unpack(TensorProto tensor)
     {
-        if ((DataType)tensor.DataType is not (DataType.Int4 or DataType.Uint4))
-        {
-            return OnnxTensors.ToInt64s(tensor);
-        }
-
         var bytes = OnnxTensors.Bytes(tensor);
-        var codes = new long[OnnxTensors.ElementCount(tensor.Dims)!.Value];
-        for (var i = 0; i < codes.Length; i++)
+        var codes = new float[OnnxTensors.ElementCount(tensor.Dims)!.Value];
+        switch ((DataType)tensor.DataType)
         {
-            var code = (bytes[i / 2] >> (i % 2 * 4)) & 15;
-            codes[i] = tensor.DataType == (int)DataType.Int4 && code > 7 ? code - 16 : code;
+            case DataType.Int8:
+                TensorPrimitives.ConvertTruncating(MemoryMarshal.Cast<byte, sbyte>(bytes), codes);
+                break;
+            case DataType.Uint8:
+                TensorPrimitives.ConvertTruncating(bytes, codes);
+                break;
+            case DataType.Int16:
+                TensorPrimitives.ConvertTruncating(MemoryMarshal.Cast<byte, short>(bytes), codes);
+                break;
+            case DataType.Uint16:
+                TensorPrimitives.ConvertTruncating(MemoryMarshal.Cast<byte, ushort>(bytes), codes);
+                break;
+            default:
+                for (var i = 0; i < codes.Length; i++)
+                {
+                    var code = (bytes[i / 2] >> (i % 2 * 4)) & 15;
+                    codes[i] = tensor.DataType == (int)DataType.Int4 && code > 7 ? code - 16 : code;
+                }
+
+                break;
         }
 
         return codes;
+    }
+
+    /// <summary>(codes - zero point) * scale in place, for a tensor seen as [outer, scales, inner].</summary>
+    public static void Restore(float[] codes, ReadOnlySpan<float> scales, ReadOnlySpan<float> zeros, int inner)
+    {
+        for (var at = 0; at < codes.Length; at += inner)
+        {
+            var channel = scales.Length == 1 ? 0 : at / inner % scales.Length;
+            var part = codes.AsSpan(at, inner);
+            TensorPrimitives.Subtract(part, zeros.IsEmpty ? 0 : zeros[zeros.Length == 1 ? 0 : channel], part);
+            TensorPrimitives.Multiply(part, scales[channel], part);
+        }
     }
 }
 
@@ -81,14 +112,8 @@ internal sealed class QdqWeight(TensorProto source, string format, DataType type
     /// <inheritdoc/>
     protected override float[] Dequantize(Func<string, TensorProto> find)
     {
-        var values = Array.ConvertAll(QuantCodes.Unpack(find(codes)), v => (float)v);
-        var (scales, zeros) = (OnnxTensors.ToFloats(find(scale)), QuantCodes.Unpack(find(zeroPoint)));
-        for (var i = 0; i < values.Length; i++)
-        {
-            var channel = scales.Length == 1 ? 0 : i / inner % scales.Length;
-            values[i] = (values[i] - zeros[channel]) * scales[channel];
-        }
-
+        var values = QuantCodes.Unpack(find(codes));
+        QuantCodes.Restore(values, OnnxTensors.ToFloats(find(scale)), QuantCodes.Unpack(find(zeroPoint)), inner);
         return values;
     }
 }

@@ -22,7 +22,7 @@ internal abstract class QuantizedWeight(TensorProto source, string format)
     /// <param name="find">Gives an initializer of the file that was written.</param>
     public double Sqnr(Func<string, TensorProto> find)
     {
-        var original = OnnxTensors.ToFloats(Source);
+        var original = OnnxTensors.Floats(Source);
         var restored = Dequantize(find);
         if (restored.Length != original.Length)
         {
@@ -70,16 +70,9 @@ internal sealed class LinearWeight(TensorProto source, string format, string cod
     protected override float[] Dequantize(Func<string, TensorProto> find)
     {
         var stored = find(codes);
-        var values = Array.ConvertAll(OnnxTensors.ToInt64s(stored), v => (float)v);
-        var scales = OnnxTensors.ToFloats(find(scale));
-        var zeros = zeroPoint is null ? [] : OnnxTensors.ToInt64s(find(zeroPoint));
+        var values = QuantCodes.Unpack(stored);
         var inner = axis is { } a ? (int)stored.Dims.Skip(a + 1).Aggregate(1L, (x, d) => x * d) : values.Length;
-        for (var i = 0; i < values.Length; i++)
-        {
-            var channel = i / Math.Max(1, inner) % scales.Length;
-            values[i] = (values[i] - (zeros.Length == 0 ? 0 : zeros[zeros.Length == 1 ? 0 : channel])) * scales[channel];
-        }
-
+        QuantCodes.Restore(values, OnnxTensors.ToFloats(find(scale)), zeroPoint is null ? [] : QuantCodes.Unpack(find(zeroPoint)), inner);
         return transposed ? Transpose(values, (int)stored.Dims[0], (int)stored.Dims[1]) : values;
     }
 

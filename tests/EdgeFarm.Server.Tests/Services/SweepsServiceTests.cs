@@ -16,7 +16,7 @@ namespace EdgeFarm.Server.Tests.Services;
 public sealed class SweepsServiceTests : IAsyncLifetime
 {
     private const string Yaml = """
-        metadata: {name: Tiny sweep}
+        metadata: {name: Tiny_sweep}
         spec:
           models: [{id: m, source: bundled:edgefarm-tiny}]
           data: [{id: t, source: bundled:held-out}]

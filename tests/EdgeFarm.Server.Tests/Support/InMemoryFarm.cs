@@ -149,10 +149,9 @@ internal sealed class InMemoryFarm : IFarm, IFarmQueries, IResultCache
     public Task<ImmutableDictionary<Digest, JobOutcome>> LookupAsync(IReadOnlyCollection<Digest> actions, CancellationToken cancellationToken) =>
         Task.FromResult(actions.Where(Cached.ContainsKey).Distinct().ToImmutableDictionary(a => a, a => Cached[a]));
 
-    public Task FillAsync(IReadOnlyCollection<CacheFill> fills, CancellationToken cancellationToken) => throw new NotSupportedException();
-
     public Task<ImmutableArray<(string Component, string Here, string There)>> NearestAsync(
-        ImmutableArray<KeyValuePair<string, string>> components, CancellationToken cancellationToken) => throw new NotSupportedException();
+        ImmutableArray<KeyValuePair<string, string>> components, CancellationToken cancellationToken) =>
+        Task.FromResult(ImmutableArray.Create((components[0].Key, components[0].Value, "another")));
 
     /// <summary>A worker that can do everything that the test catalog knows.</summary>
     public static WorkerView Worker(string name, string host = "host-1", string arch = "x64") => new(

@@ -9,7 +9,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 namespace EdgeFarm.Server.Tests.Workers;
 
 /// <summary>Artifacts between a worker's store and a farm's, over gRPC on a loopback port.</summary>
-public sealed class FarmArtifactsTests : IAsyncLifetime
+public sealed class FarmArtifactsTests : IAsyncLifetime, IDisposable
 {
     private readonly WorkerFixture _worker = new();
     private WebApplication? _app;
@@ -20,7 +20,7 @@ public sealed class FarmArtifactsTests : IAsyncLifetime
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
-        builder.WebHost.ConfigureKestrel(k => k.ListenLocalhost(0, o => o.Protocols = HttpProtocols.Http2));
+        builder.WebHost.ConfigureKestrel(k => k.Listen(System.Net.IPAddress.Loopback, 0, o => o.Protocols = HttpProtocols.Http2));
         builder.WebHost.UseUrls();
         builder.Services.AddGrpc();
         builder.Services.AddSingleton(_worker.FarmStore);
@@ -31,10 +31,11 @@ public sealed class FarmArtifactsTests : IAsyncLifetime
         _farm = new FarmArtifacts(_client.Artifacts, _worker.WorkerStore);
     }
 
-    public async Task DisposeAsync()
+    public async Task DisposeAsync() => await _app!.DisposeAsync();
+
+    public void Dispose()
     {
         _client?.Dispose();
-        await _app!.DisposeAsync();
         _worker.Dispose();
     }
 

@@ -40,10 +40,10 @@ public sealed class StaticQuantizationTests : IDisposable
             .Select(t => t.Name).ToList();
         if (variant == "u8s8pc_movavg")
         {
-            // A mean of single-precision numbers depends on the order in which they are summed: 1 ulp.
+            // A mean of single-precision numbers depends on the order in which they are summed: 1 ulp, 2 in a product of scales.
             different.RemoveAll(n => n.EndsWith("_scale", StringComparison.Ordinal)
                 && OnnxTensors.ToFloats(expected.Graph.Initializer.Single(t => t.Name == n)).Zip(OnnxTensors.ToFloats(tensors[n]))
-                    .All(p => Math.Abs(p.First - p.Second) <= MathF.BitIncrement(p.First) - p.First));
+                    .All(p => Math.Abs(p.First - p.Second) <= 2 * (MathF.BitIncrement(p.First) - p.First)));
         }
 
         Assert.True(different.Count == 0, string.Join(" ", different));

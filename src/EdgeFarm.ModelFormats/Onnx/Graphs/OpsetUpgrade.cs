@@ -6,7 +6,7 @@ namespace EdgeFarm.ModelFormats.Onnx.Graphs;
 
 /// <summary>
 /// Rewrites a model for a newer version of the standard operator set, keeping every result. Covers what changed meaning or signature
-/// between versions 7 and 21; everything else only gained types.
+/// between versions 7 and 22; everything else only gained types.
 /// </summary>
 public static class OpsetUpgrade
 {
@@ -14,7 +14,7 @@ public static class OpsetUpgrade
     public const long Oldest = 7;
 
     /// <summary>The newest version that can be asked for.</summary>
-    public const long Newest = 21;
+    public const long Newest = 22;
 
     // Reduce operators whose axes became an input in version 18 (ReduceSum's already had in 13).
     private static readonly HashSet<string> Reduces18 = new(StringComparer.Ordinal)

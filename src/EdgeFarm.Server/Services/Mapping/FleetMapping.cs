@@ -25,7 +25,7 @@ internal static class FleetMapping
         wire.Devices.Add(capability.Devices.Select(d => d.ToWire(view.DeviceClasses.GetValueOrDefault(d.Id, ""))));
         wire.Runtimes.Add(capability.Runtimes.Select(ToWire));
         wire.Toolchains.Add(capability.Toolchains.Select(ToWire));
-        wire.Leases.Add(view.Held.Select(h => new Wire.HeldLease
+        wire.Held.Add(view.Held.Select(h => new Wire.HeldLease
         {
             Job = h.Key.JobId,
             Attempt = h.Key.Attempt,

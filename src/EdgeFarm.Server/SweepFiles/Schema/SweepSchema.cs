@@ -75,8 +75,8 @@ internal static class SweepSchema
         new("passes", new ListSchema(new ObjectSchema([new("type", Text, "type of the pass") { Required = true }])),
             "a chain of passes in order; lists of parameter values expand to their product"),
         new("name", Name, "name of the form that a chain makes") { Default = "the last pass's type" },
-        new("models", new ListSchema(new ScalarSchema(ScalarKind.Model)), "ids of the models it applies to") { Default = "all whose format it reads" },
-        new("on", new ListSchema(new ScalarSchema(ScalarKind.Target)), "ids of the targets it applies to") { Default = "all" },
+        new("models", new ListSchema(new ScalarSchema(ScalarKind.Model)) { MinItems = 0 }, "ids of the models it applies to") { Default = "all whose format it reads" },
+        new("on", new ListSchema(new ScalarSchema(ScalarKind.Target)) { MinItems = 0 }, "ids of the targets it applies to") { Default = "all" },
         .. Reserved("target"),
     ])
     {
@@ -113,7 +113,7 @@ internal static class SweepSchema
     [
         new("text", new ScalarSchema(ScalarKind.DataSet), "id of the text data set for perplexity"),
         new("data", new ScalarSchema(ScalarKind.DataSet), "id of the data set of tensors to compare outputs on; with `labels` also for accuracy"),
-        new("models", new ListSchema(new ScalarSchema(ScalarKind.Model)), "ids of the models it applies to") { Default = "all" },
+        new("models", new ListSchema(new ScalarSchema(ScalarKind.Model)) { MinItems = 0 }, "ids of the models it applies to") { Default = "all" },
         new("on", Choice("any", "target"), "`any`: once, on any worker; `target`: on each target's device") { Default = "any" },
         .. Parameters(catalog.Runtimes.SelectMany(r => r.Evaluations).SelectMany(e => e.Parameters)),
     ]);

@@ -13,7 +13,7 @@ namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.Static;
 /// </summary>
 public sealed class OnnxStaticQuantization : OnnxPass
 {
-    private const string DefaultOps =
+    internal const string DefaultOps =
         "Conv,ConvTranspose,Gemm,MatMul,Add,Mul,Relu,Clip,LeakyRelu,Sigmoid,MaxPool,GlobalAveragePool,AveragePool,Split,Reshape,Squeeze,Unsqueeze,Flatten,"
         + "Transpose,Slice,Resize,Concat,Softmax,LayerNormalization,InstanceNormalization,Gather";
 
@@ -55,7 +55,7 @@ public sealed class OnnxStaticQuantization : OnnxPass
         new("max_samples", PassParameterKind.Integer, "0", "most calibration samples; 0 for all") { Minimum = 0, Maximum = int.MaxValue },
     ];
 
-    private static IReadOnlyDictionary<string, string> Olive => new Dictionary<string, string>
+    internal static IReadOnlyDictionary<string, string> Olive => new Dictionary<string, string>
     {
         ["QInt8"] = "int8", ["QUInt8"] = "uint8", ["QInt16"] = "int16", ["QUInt16"] = "uint16", ["QInt4"] = "int4",
     };
@@ -187,20 +187,19 @@ public sealed class OnnxStaticQuantization : OnnxPass
         };
     }
 
-    private static CalibrationSettings Calibration(PassArguments arguments) => new(
-        arguments.Text("calibrate_method") switch
-        {
-            "MovingAverage" => CalibrationMethod.MovingAverage,
-            "Percentile" => CalibrationMethod.Percentile,
-            "Entropy" => CalibrationMethod.Entropy,
-            "MSE" => CalibrationMethod.Mse,
-            _ => CalibrationMethod.MinMax,
-        },
-        arguments.Number("percentile"),
-        arguments.Integer("num_bins"),
-        arguments.Flag("percentile_symmetric"));
+    internal static CalibrationMethod Method(PassArguments arguments) => arguments.Text("calibrate_method") switch
+    {
+        "MovingAverage" => CalibrationMethod.MovingAverage,
+        "Percentile" => CalibrationMethod.Percentile,
+        "Entropy" => CalibrationMethod.Entropy,
+        "MSE" => CalibrationMethod.Mse,
+        _ => CalibrationMethod.MinMax,
+    };
 
-    private static DataType ParseType(string name) => name switch
+    private static CalibrationSettings Calibration(PassArguments arguments) =>
+        new(Method(arguments), arguments.Number("percentile"), arguments.Integer("num_bins"), arguments.Flag("percentile_symmetric"));
+
+    internal static DataType ParseType(string name) => name switch
     {
         "int8" => DataType.Int8,
         "uint8" => DataType.Uint8,

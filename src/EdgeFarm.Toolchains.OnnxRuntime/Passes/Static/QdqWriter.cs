@@ -25,8 +25,12 @@ internal sealed class QdqWriter
     private readonly Dictionary<string, string> _renamed = new(StringComparer.Ordinal);
     private readonly Dictionary<string, float[]> _raisedScales = new(StringComparer.Ordinal);
 
-    public QdqWriter(OnnxGraph graph, StaticOptions options, PassContext context, IReadOnlyDictionary<string, TensorRange> ranges, IReadOnlyCollection<TensorPlan> plans)
+    private readonly WeightCache _cache;
+
+    public QdqWriter(
+        OnnxGraph graph, StaticOptions options, PassContext context, IReadOnlyDictionary<string, TensorRange> ranges, IReadOnlyCollection<TensorPlan> plans, WeightCache? cache = null)
     {
+        _cache = cache ?? new WeightCache();
         (_graph, _options, _context, _ranges) = (graph, options, context, ranges);
         _plans = plans.ToDictionary(p => p.Name, StringComparer.Ordinal);
     }
@@ -168,10 +172,11 @@ internal sealed class QdqWriter
         var values = OnnxTensors.Floats(tensor);
         var range = plan.AsActivation ? _options.Activation(plan.Name) : _options.Weight(plan.Name);
         var scales = WeightScales(plan, tensor, values, range);
-        var channels = scales.Length;
         var inner = plan.Axis is { } axis ? (int)tensor.Dims.Skip(axis + 1).Aggregate(1L, (a, d) => a * d) : values.Length;
-        var codes = QuantCodes.Quantize(values, scales, channels, inner, range);
-        var parameters = Store(plan.Name, range.DataType, scales, plan.Axis is null ? [] : [channels]);
+        var codes = _raisedScales.ContainsKey(plan.Name)
+            ? QuantCodes.Quantize(values, scales, inner, range)
+            : _cache.Codes(plan, range, tensor, scales, inner);
+        var parameters = Store(plan.Name, range.DataType, scales, plan.Axis is null ? [] : [scales.Length]);
         _parameters[plan.Name] = parameters;
         var codesName = _graph.AddInitializer(OnnxTensors.Create(_graph.UniqueName($"{plan.Name}_quantized"), range.DataType, [.. tensor.Dims], codes));
         var view = Dequantize(plan.Name, codesName, parameters, _graph.UniqueName($"{plan.Name}_DequantizeLinear_Output"), plan.Axis);
@@ -261,6 +266,23 @@ internal sealed class QdqWriter
             _graph.UniqueName($"{plan.Name}_quantized"), DataType.Int32, [.. tensor.Dims], MemoryMarshal.AsBytes(codes.AsSpan()).ToArray()));
         var view = Dequantize(plan.Name, codesName, new Parameters(scaleName, zeroName, scales), _graph.UniqueName($"{plan.Name}_DequantizeLinear_Output"), scales.Length == 1 ? null : 0);
         _views[plan.Name] = () => view;
+    }
+
+    /// <summary>Codes of weights by how they are quantized: a search writes the same ones again and again.</summary>
+    public sealed class WeightCache
+    {
+        private readonly Dictionary<(string Name, int? Axis, QuantRange Range), byte[]> _codes = [];
+
+        /// <summary>The weight's codes, made once.</summary>
+        public byte[] Codes(ConstantPlan plan, QuantRange range, TensorProto tensor, QuantScale[] scales, int inner)
+        {
+            if (!_codes.TryGetValue((plan.Name, plan.Axis, range), out var codes))
+            {
+                _codes[(plan.Name, plan.Axis, range)] = codes = QuantCodes.Quantize(OnnxTensors.Floats(tensor), scales, inner, range);
+            }
+
+            return codes;
+        }
     }
 
     /// <summary>Initializers of a tensor's scale and zero point, and their values.</summary>

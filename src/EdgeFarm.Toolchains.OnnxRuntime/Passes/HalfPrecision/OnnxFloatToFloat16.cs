@@ -1,0 +1,120 @@
+using EdgeFarm.Core.Jobs;
+using EdgeFarm.ModelFormats.Onnx;
+using EdgeFarm.ModelFormats.Onnx.Graphs;
+using EdgeFarm.ModelFormats.Onnx.Proto;
+using EdgeFarm.Toolchains.OnnxRuntime.Calibration;
+using static EdgeFarm.ModelFormats.Onnx.Proto.TensorProto.Types;
+
+namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.HalfPrecision;
+
+/// <summary>
+/// Converts a model to half precision (float16 or bfloat16). Weights are converted, values beyond float16's range are clamped; nodes
+/// that are blocked, or whose values overflow float16 on the samples, stay float32 between Casts.
+/// </summary>
+public sealed class OnnxFloatToFloat16 : OnnxPass
+{
+    // Operators that have no float16 form in the standard, or whose float16 result is useless.
+    private const string DefaultBlocked = "NonMaxSuppression,RoiAlign,Resize,Upsample,Range,CumSum,Min,Max,TopK,RandomUniform,RandomNormal,Multinomial,DynamicQuantizeLinear";
+
+    /// <inheritdoc/>
+    public override string Type => "OnnxFloatToFloat16";
+
+    /// <inheritdoc/>
+    public override string Summary => "weights and arithmetic in half precision";
+
+    /// <inheritdoc/>
+    public override bool UsesCalibration => true;
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<PassParameter> Parameters { get; } =
+    [
+        new("dtype", PassParameterKind.Choice, "float16", "half-precision type") { Choices = ["float16", "bfloat16"] },
+        new("keep_io_types", PassParameterKind.Boolean, "true", "leave the model's inputs and outputs float32"),
+        new("op_block_list", PassParameterKind.Names, DefaultBlocked, "operators that stay float32"),
+        new("node_block_list", PassParameterKind.Names, "", "names of nodes that stay float32, * and ? allowed"),
+        new("find_overflow", PassParameterKind.Boolean, "true", "run the model on samples and keep in float32 what leaves float16's range"),
+    ];
+
+    /// <inheritdoc/>
+    internal override bool KeepsSignature(PassArguments arguments) => arguments.Flag("keep_io_types");
+
+    /// <inheritdoc/>
+    protected override PassReport Run(OnnxModel model, PassArguments arguments, PassContext context)
+    {
+        if (model.Graph.Node.Any(n => GraphOrder.Subgraphs(n).Any()) || model.Proto.Functions.Count > 0)
+        {
+            throw new FailureException(Failure.Unsupported("models with subgraphs (If, Loop, Scan) or functions of their own are not converted to half precision"));
+        }
+
+        GraphCleanup.ConstantsToInitializers(model);
+        GraphCleanup.DropInitializersFromInputs(model);
+        var half = arguments.Text("dtype") == "float16" ? DataType.Float16 : DataType.Bfloat16;
+        // Version 22 let convolution, pooling and their like take bfloat16.
+        if (half == DataType.Bfloat16 && OpsetUpgrade.Raise(model, 22) is { Failure: { } failure })
+        {
+            throw new FailureException(failure);
+        }
+
+        var notes = new List<string>();
+        var blockedTypes = arguments.Names("op_block_list").ToHashSet(StringComparer.Ordinal);
+        var blockedNames = new NodeFilter(null, [], arguments.Names("node_block_list"));
+        var blocked = new Dictionary<NodeProto, string>();
+        foreach (var node in model.Graph.Node)
+        {
+            if (blockedTypes.Contains(node.OpType) || node.Domain is not ("" or "ai.onnx" or "com.microsoft"))
+            {
+                blocked[node] = "operator stays float32";
+            }
+            else if (blockedNames.Refusal(node) is { } refusal)
+            {
+                blocked[node] = refusal;
+            }
+        }
+
+        if (half == DataType.Float16 && arguments.Flag("find_overflow"))
+        {
+            FindOverflow(model, context, blocked, notes);
+        }
+
+        var converter = new HalfConverter(model, half, arguments.Flag("keep_io_types"), blocked.Keys.ToHashSet(), context);
+        converter.Run();
+        if (converter.Changed.Count == 0)
+        {
+            throw new FailureException(Failure.Unsupported($"{Type} converted nothing: the model holds no float32 weights or arithmetic"));
+        }
+
+        GraphCleanup.RemoveDead(model);
+        if (converter.Clamped > 0)
+        {
+            notes.Add($"{converter.Clamped} values of weights lay beyond {(half == DataType.Float16 ? "±65504" : "its range")} and were clamped");
+        }
+
+        return new PassReport(
+            Type, arguments.Values, converter.Changed, [.. blocked.Select(b => new SkippedOp(PassNodes.Label(b.Key), b.Key.OpType, b.Value))], notes);
+    }
+
+    private static void FindOverflow(OnnxModel model, PassContext context, Dictionary<NodeProto, string> blocked, List<string> notes)
+    {
+        var types = ElementTypes.Infer(model);
+        var outputs = model.Graph.Node.SelectMany(n => n.Output).Where(o => types.GetValueOrDefault(o) == DataType.Float);
+        try
+        {
+            using var calibrator = Calibrator.Create(model, outputs, 16, context);
+            var ranges = calibrator.Ranges(new CalibrationSettings(CalibrationMethod.MinMax));
+            foreach (var node in model.Graph.Node.Where(n => !blocked.ContainsKey(n)))
+            {
+                var values = node.Output.Concat(node.Input).Where(ranges.ContainsKey).Select(v => Math.Max(Math.Abs(ranges[v].Min), Math.Abs(ranges[v].Max)));
+                if (values.Any(v => v > HalfConverter.LargestFloat16))
+                {
+                    blocked[node] = "its values leave float16's range on the samples";
+                }
+            }
+
+            notes.Add($"looked for overflow on {calibrator.SampleCount} samples{(context.Calibration is null ? " of seeded random input" : "")}");
+        }
+        catch (FailureException e) when (e.Failure.Type == FailureType.InvalidInput && context.Calibration is null)
+        {
+            notes.Add($"overflow was not looked for, because no samples were given and none could be made: {e.Failure.Message}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+using EdgeFarm.Core.Jobs;
+using EdgeFarm.ModelFormats.Onnx;
+using EdgeFarm.ModelFormats.Onnx.Graphs;
+using EdgeFarm.Toolchains.OnnxRuntime.Engine;
+
+namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.Preparation;
+
+/// <summary>
+/// Prepares a graph for other passes: constants to initializers, a newer operator set where wanted, ONNX Runtime's own rewriting saved
+/// offline (constant folding, batch normalization into convolutions, at <c>extended</c> fused operators of ONNX Runtime's), dead nodes
+/// removed. Results stay what they were up to rounding.
+/// </summary>
+public sealed class OnnxPeepholeOptimizer : OnnxPass
+{
+    /// <inheritdoc/>
+    public override string Type => "OnnxPeepholeOptimizer";
+
+    /// <inheritdoc/>
+    public override string Summary => "constant folding, fusion and clean-up before other passes";
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<PassParameter> Parameters { get; } =
+    [
+        new("level", PassParameterKind.Choice, "basic", "how far ONNX Runtime rewrites: basic keeps standard operators, extended fuses to its own") { Choices = ["disabled", "basic", "extended"] },
+        new("opset", PassParameterKind.Integer, "0", "operator set to raise the model to; 0 leaves it") { Minimum = 0, Maximum = OpsetUpgrade.Newest },
+    ];
+
+    /// <inheritdoc/>
+    protected override PassReport Run(OnnxModel model, PassArguments arguments, PassContext context)
+    {
+        var before = model.Graph.Node.GroupBy(n => n.OpType).ToDictionary(g => g.Key, g => g.Count(), StringComparer.Ordinal);
+        var (nodes, opset) = (model.Graph.Node.Count, model.Opset);
+        GraphCleanup.ConstantsToInitializers(model);
+        GraphCleanup.DropInitializersFromInputs(model);
+        if (arguments.Integer("opset") is var wanted and > 0 && OpsetUpgrade.Raise(model, wanted) is { Failure: { } failure })
+        {
+            throw new FailureException(failure);
+        }
+
+        if (arguments.Text("level") != "disabled")
+        {
+            Rewrite(model, arguments.Text("level"), context);
+        }
+
+        GraphCleanup.RemoveDead(model);
+        var after = model.Graph.Node.GroupBy(n => n.OpType).ToDictionary(g => g.Key, g => g.Count(), StringComparer.Ordinal);
+        var changed = before.Keys.Union(after.Keys).Order(StringComparer.Ordinal)
+            .Where(op => before.GetValueOrDefault(op) != after.GetValueOrDefault(op))
+            .Select(op => new ChangedOp("", op, $"{before.GetValueOrDefault(op)} became {after.GetValueOrDefault(op)}")).ToList();
+        return new PassReport(Type, arguments.Values, changed, [], [$"{nodes} nodes became {model.Graph.Node.Count}, operator set {opset} became {model.Opset}"]);
+    }
+
+    private static void Rewrite(OnnxModel model, string level, PassContext context)
+    {
+        var directory = Directory.CreateTempSubdirectory("edgefarm-prepare-");
+        try
+        {
+            var (source, target) = (Path.Combine(directory.FullName, "in.onnx"), Path.Combine(directory.FullName, "out.onnx"));
+            if (model.Save(source) is { Failure: { } unsaved })
+            {
+                throw new FailureException(unsaved);
+            }
+
+            if (File.Exists(source + ".data"))
+            {
+                throw new FailureException(Failure.Unsupported("models with more weights than one file takes are not rewritten by ONNX Runtime; use level disabled"));
+            }
+
+            OrtSession.SaveOptimized(source, target, new OrtSettings { GraphOptimization = level, IntraOpThreads = context.Threads });
+            var loaded = OnnxModel.Load(target);
+            if (!loaded.IsOk)
+            {
+                throw new FailureException(new Failure(FailureType.Internal, $"ONNX Runtime saved a model that cannot be read back: {loaded.Failure!.Message}"));
+            }
+
+            using var rewritten = loaded.Value;
+            model.Proto.Graph = rewritten.Proto.Graph;
+            model.Proto.IrVersion = rewritten.Proto.IrVersion;
+            model.Proto.OpsetImport.Clear();
+            // ONNX Runtime imports every operator set that it knows; only those that are used matter to a reader.
+            var used = model.Graph.Node.Select(n => n.Domain == "ai.onnx" ? "" : n.Domain).Append("").ToHashSet(StringComparer.Ordinal);
+            model.Proto.OpsetImport.AddRange(rewritten.Proto.OpsetImport.Where(o => used.Contains(o.Domain == "ai.onnx" ? "" : o.Domain)));
+        }
+        finally
+        {
+            directory.Delete(recursive: true);
+        }
+    }
+}
