@@ -13,6 +13,9 @@ public static class LlamaCppDescriptor
     /// <summary>The pass that quantizes.</summary>
     public const string QuantizationPass = "GgufQuantization";
 
+    /// <summary>The operation that computes an importance matrix. No pass of a chain: its output is no model.</summary>
+    public const string ImportanceMatrixPass = "GgufImportanceMatrix";
+
     /// <summary>The evaluation that reads a text.</summary>
     public const string PerplexityOperation = "Perplexity";
 

@@ -8,6 +8,7 @@ using EdgeFarm.Core.Planning;
 using EdgeFarm.Toolchains.LlamaCpp.Benchmarking;
 using EdgeFarm.Toolchains.LlamaCpp.Engine;
 using EdgeFarm.Toolchains.LlamaCpp.Evaluation;
+using EdgeFarm.Toolchains.LlamaCpp.Imatrix;
 using EdgeFarm.Toolchains.LlamaCpp.Quantization;
 
 namespace EdgeFarm.Toolchains.LlamaCpp;
@@ -15,7 +16,7 @@ namespace EdgeFarm.Toolchains.LlamaCpp;
 /// <summary>llama.cpp as the job host drives it: jobs in, results out. See <see cref="LlamaCppDescriptor"/> for operations and parameters.</summary>
 public sealed class LlamaCppEngine : IToolchainEngine
 {
-    private const string ModelFile = "model.gguf", LogitsName = "logits";
+    private const string ModelFile = "model.gguf", ImatrixFile = "imatrix.gguf", LogitsName = "logits";
 
     /// <inheritdoc/>
     public string Id => LlamaCppDescriptor.Id;
@@ -49,6 +50,7 @@ public sealed class LlamaCppEngine : IToolchainEngine
             return (job.Kind, job.Operation) switch
             {
                 (JobKind.Optimize, LlamaCppDescriptor.QuantizationPass) => Quantize(job, parameters, hooks),
+                (JobKind.Optimize, LlamaCppDescriptor.ImportanceMatrixPass) => ImportanceMatrix(job, parameters, hooks),
                 (JobKind.Benchmark, _) => Benchmark(job, parameters, hooks),
                 (JobKind.Evaluate, LlamaCppDescriptor.PerplexityOperation) => Perplexity(job, parameters, hooks),
                 _ => Failure.Unsupported($"llama.cpp has no operation {job.Kind} {job.Operation}"),
@@ -114,6 +116,42 @@ public sealed class LlamaCppEngine : IToolchainEngine
                 Report = Report(result.Form, result.BitsPerWeight, result.PrecisionClass, result.FallbackTensors, result.Tensors),
                 Warnings = result.FallbackTensors == 0 ? [] :
                     [string.Create(CultureInfo.InvariantCulture, $"{result.FallbackTensors} of {result.Tensors.Count} tensors have rows that {result.Form}'s types do not divide, and got another type")],
+            },
+        };
+    }
+
+    /// <summary>The output <c>imatrix</c> from the inputs <c>model</c> and <c>calibration</c>, a text: shared by all forms that need one.</summary>
+    private static Outcome<EngineResult> ImportanceMatrix(JobContext job, JobParameters parameters, LlamaHooks hooks)
+    {
+        var settings = new EvaluationSettings(Input(job, "model"))
+        {
+            Context = parameters.Integer("context", 512),
+            Chunks = parameters.Integer("chunks", -1),
+            Threads = job.AutoThreads,
+            Device = Device(job),
+        };
+        var text = Input(job, "calibration");
+        var outcome = LlamaImatrix.Run(
+            new ImatrixRequest(settings, text, Path.Combine(job.OutputDirectory, ImatrixFile))
+            {
+                DatasetName = job.Inputs["calibration"].Artifact.FileName,
+                ProcessOutput = parameters.Boolean("process_output"),
+            },
+            hooks);
+        if (!outcome.IsOk)
+        {
+            return outcome.Failure!;
+        }
+
+        var result = outcome.Value;
+        return new EngineResult
+        {
+            Outputs = [new OutputFile("imatrix", ImatrixFile, FormatNames.Gguf)],
+            Result = Result(result.Library) with
+            {
+                Report = JsonSerializer.Serialize(new { entries = result.Entries, chunks = result.Chunks, incomplete_entries = result.IncompleteEntries }),
+                Warnings = result.IncompleteEntries == 0 ? [] :
+                    [string.Create(CultureInfo.InvariantCulture, $"{result.IncompleteEntries} weights have experts that no token of the calibration text was routed to; take a longer text")],
             },
         };
     }

@@ -63,6 +63,16 @@ public sealed class EngineTests : IDisposable
     }
 
     [Fact]
+    public void An_importance_matrix_is_an_output_that_forms_take()
+    {
+        var matrix = Run(JobKind.Optimize, LlamaCppDescriptor.ImportanceMatrixPass, Parameters(("chunks", "2")), ("model", TestData.Model), ("calibration", TestData.HeldOut));
+
+        Assert.Equal("imatrix", Assert.Single(matrix.Outputs).Name);
+        Run(JobKind.Optimize, LlamaCppDescriptor.QuantizationPass, Parameters(("ftype", "Q2_K_S")), ("model", TestData.Model), ("imatrix", _folder["imatrix.gguf"]));
+        Assert.Equal(["imatrix.gguf", "model.gguf"], _folder.Files);
+    }
+
+    [Fact]
     public void The_form_that_the_source_already_is_is_the_source()
     {
         var made = Run(JobKind.Optimize, LlamaCppDescriptor.QuantizationPass, Parameters(("ftype", "F16")), ("model", TestData.Model));

@@ -13,18 +13,28 @@ internal sealed class Comparison(Tools tools, string model, string heldOut, stri
 {
     private int _differences;
 
-    public int Run(int rounds, bool speedOnly)
+    /// <summary>Runs the parts that were asked for, all when none was. 1 when something differs that must not.</summary>
+    public int Run(int rounds, IReadOnlySet<string> parts)
     {
         var info = Value(LlamaProbe.Run());
         Console.WriteLine($"llama.cpp {info.Version} ({info.Commit}), variant {info.Variant}, {threads} thread(s), {Path.GetFileName(model)}");
-        if (!speedOnly)
+        bool Asked(string part) => parts.Count == 0 || parts.Contains(part);
+        if (Asked("bytes"))
         {
             Matrix();
             Bytes();
+        }
+
+        if (Asked("quality"))
+        {
             Quality();
         }
 
-        Speed(rounds);
+        if (Asked("speed"))
+        {
+            Speed(rounds);
+        }
+
         Console.WriteLine(_differences == 0 ? "\nno differences" : $"\n{_differences} DIFFERENCES");
         return _differences == 0 ? 0 : 1;
     }

@@ -32,7 +32,8 @@ internal sealed partial class Tools(string directory, int threads)
     public Dictionary<string, double> Divergence(string model, string logits)
     {
         var output = Run("llama-perplexity", ["-m", model, "--kl-divergence", "--kl-divergence-base", logits, "-t", Threads]);
-        return ReportLine().Matches(output).ToDictionary(match => Spaces().Replace(match.Groups[1].Value.Trim(), " "), match => Number(match.Groups[2]), StringComparer.Ordinal);
+        var lines = ReportLine().Matches(output);
+        return lines.Count == 0 ? throw new InvalidOperationException($"no report in the output of llama-perplexity:\n{output}") : lines.ToDictionary(match => Spaces().Replace(match.Groups[1].Value.Trim(), " "), match => Number(match.Groups[2]), StringComparer.Ordinal);
     }
 
     /// <summary>Tokens per second of one repetition of each test, after the tool's own warm-up.</summary>

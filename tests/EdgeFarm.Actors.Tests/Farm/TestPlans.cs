@@ -9,7 +9,10 @@ using EdgeFarm.Core.Sweeps;
 
 namespace EdgeFarm.Actors.Tests.Farm;
 
-/// <summary>A small sweep: import, one pass, a benchmark of the baseline and of the form, an evaluation of the form.</summary>
+/// <summary>
+/// A small sweep: import, one pass, a benchmark of the baseline and of the form, an evaluation of the form. The golden bytes of the
+/// serializer hold these values, so what is here stays; other tests change what they need with <c>with</c>.
+/// </summary>
 internal static class TestPlans
 {
     public const int Import = 0, Pass = 1, BaselineBenchmark = 2, FormBenchmark = 3, Evaluation = 4;

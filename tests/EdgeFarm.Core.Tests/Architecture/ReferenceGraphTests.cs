@@ -54,7 +54,7 @@ public sealed class ReferenceGraphTests
     [Fact]
     public void Core_uses_the_base_class_library_alone()
     {
-        var referenced = typeof(Jobs.JobSpec).Assembly.GetReferencedAssemblies().Select(a => a.Name!);
+        var referenced = typeof(EdgeFarm.Core.Jobs.JobSpec).Assembly.GetReferencedAssemblies().Select(a => a.Name!);
         Assert.DoesNotContain(referenced, name => PackagesOutOfCore.Any(p => name.StartsWith(p, StringComparison.Ordinal)));
         Assert.Empty(XDocument.Load(Path.Combine(Root, "src/EdgeFarm.Core/EdgeFarm.Core.csproj")).Descendants("PackageReference"));
     }
