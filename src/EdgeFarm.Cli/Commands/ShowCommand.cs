@@ -47,8 +47,8 @@ internal static class ShowCommand
     {
         write.WriteLine($"{entry.Id}: {entry.Form} of {entry.Model}{(entry.Baseline ? ", the baseline" : "")}{(entry.Pareto ? ", on the Pareto front" : "")}");
         Line(write, "sweep", entry.Sweep + string.Concat(entry.Labels.Select(l => $" {l.Key}={l.Value}")));
-        Line(write, "made by", $"{entry.Toolchain} {entry.ToolchainVersion}");
-        Line(write, "measured by", $"{entry.Runtime} {entry.RuntimeVersion}, library {entry.Library?.Variant} {Short(entry.Library?.Digest)}".TrimEnd());
+        Line(write, "made by", Build(entry.Toolchain, entry.ToolchainVersion));
+        Line(write, "measured by", $"{Build(entry.Runtime, entry.RuntimeVersion)}, library {entry.Library?.Variant} {Short(entry.Library?.Digest)}".TrimEnd());
         Line(write, "on", entry.Host.Length == 0 ? "" : $"{entry.Device} ({entry.DeviceClass}) of host {entry.Host}, worker {entry.Worker}, target {entry.Target}");
         Line(write, "at", entry.MeasuredAt?.ToDateTimeOffset().ToString("u", CultureInfo.InvariantCulture) ?? "");
         Line(write, "artifact", entry.ArtifactInfo is { } a ? $"{a.FileName}, {Figures.Bytes(a.Size)}, {a.Format}, {a.Digest}" : "");
@@ -122,6 +122,9 @@ internal static class ShowCommand
             write.WriteLine($"  {name,-15} {value}");
         }
     }
+
+    private static string Build(string engine, string version) =>
+        version.StartsWith(engine, StringComparison.Ordinal) ? version : $"{engine} {version}".TrimEnd();
 
     private static string Short(string? digest) => digest is { Length: > 12 } ? digest[..12] : digest ?? "";
 }

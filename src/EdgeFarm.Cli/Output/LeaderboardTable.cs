@@ -22,7 +22,8 @@ internal static class LeaderboardTable
     {
         foreach (var recommendation in Recommend(entries))
         {
-            console.WriteLine(recommendation.Text);
+            // One line, however narrow the terminal is: it is what a newcomer reads first, and what scripts cut out.
+            console.Profile.Out.Writer.WriteLine(recommendation.Text);
         }
 
         // A row that is not measured yet stands with those that were measured for its target.
