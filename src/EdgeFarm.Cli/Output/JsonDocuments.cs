@@ -85,9 +85,10 @@ internal static class JsonDocuments
         {
             var json = new JsonObject();
             var valueField = field.MessageType.FindFieldByName("value");
-            foreach (System.Collections.DictionaryEntry entry in Sorted((System.Collections.IDictionary)value))
+            var map = (System.Collections.IDictionary)value;
+            foreach (var key in map.Keys.Cast<string>().Order(StringComparer.Ordinal))
             {
-                json[(string)entry.Key] = Single(valueField, entry.Value);
+                json[key] = Single(valueField, map[key]);
             }
 
             return json;
@@ -100,9 +101,6 @@ internal static class JsonDocuments
 
         return field.HasPresence && !field.Accessor.HasValue(message) ? null : Single(field, value);
     }
-
-    private static IEnumerable<System.Collections.DictionaryEntry> Sorted(System.Collections.IDictionary map) =>
-        map.Cast<System.Collections.DictionaryEntry>().OrderBy(e => (string)e.Key, StringComparer.Ordinal);
 
     private static JsonNode? Single(FieldDescriptor field, object? value) => value switch
     {

@@ -57,6 +57,9 @@ function descriptorSet(files) {
   return Buffer.concat(parts);
 }
 
+/** Keys of a map field: a map that is known by reflection alone may come as a list of its entries. */
+const keys = (map) => (Array.isArray(map) ? map.map((entry) => entry.key) : Object.keys(map)).sort();
+
 const unary = (client, method, request) =>
   new Promise((resolve, reject) => client[method](request, (error, answer) => (error ? reject(error) : resolve(answer))));
 
@@ -102,5 +105,5 @@ console.log(JSON.stringify({
   sweep: last.sweep.id,
   status: last.sweep.status,
   changes,
-  entries: entries.map((e) => ({ id: e.id, model: e.model, form: e.form, metrics: Object.keys(e.metrics).sort() })),
+  entries: entries.map((e) => ({ id: e.id, model: e.model, form: e.form, metrics: keys(e.metrics) })),
 }, null, 2));
