@@ -21,11 +21,15 @@ internal static class DispatchMapping
             Fresh = q.Fresh,
         };
         wire.Avoid.Add(q.Avoid);
+        wire.NotOn.Add(q.NotOn.Select(d => d.Wire()));
         return wire;
     }
 
     public static QueuedJob ToCore(this Wire.QueuedJob q) => new(
-        q.Job.ToCore(), q.Sweep, q.Attempt, q.BoundTo?.ToCore(), q.MinimumMemory, q.Avoid.ToImmutableSortedSet(StringComparer.Ordinal), q.Fresh);
+        q.Job.ToCore(), q.Sweep, q.Attempt, q.BoundTo?.ToCore(), q.MinimumMemory, q.Avoid.ToImmutableSortedSet(StringComparer.Ordinal), q.Fresh)
+    {
+        NotOn = [.. q.NotOn.Select(d => d.ToCore())],
+    };
 
     public static Wire.Lease Wire(this Lease l) => new()
     {

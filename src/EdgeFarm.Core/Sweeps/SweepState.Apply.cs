@@ -111,6 +111,10 @@ public sealed partial class SweepState
         }
     }
 
+    /// <summary>The cache's key names the build that was planned; what another build made must not be found under it.</summary>
+    private static bool IsOfPlannedBuild(SweepJob job, JobReport report) =>
+        report.Outcome.Result?.Engine is not { } ran || ran == job.Spec.Engine;
+
     private ImmutableArray<SweepEffect> ApplyEnds(ImmutableArray<AttemptEnd> ends)
     {
         var acknowledged = ImmutableArray.CreateBuilder<AttemptKey>(ends.Length);
@@ -132,7 +136,7 @@ public sealed partial class SweepState
             }
 
             ApplyEnd(job, end, ready);
-            if (job.Spec.IsCacheable && !report.Cached && (report.Outcome.Failure?.IsDeterministic ?? true))
+            if (job.Spec.IsCacheable && !report.Cached && (report.Outcome.Failure?.IsDeterministic ?? true) && IsOfPlannedBuild(job, report))
             {
                 cached.Add(report);
             }

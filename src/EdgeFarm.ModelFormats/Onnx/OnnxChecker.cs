@@ -55,14 +55,14 @@ internal sealed class OnnxChecker
         checker.CheckFunctions(model);
     }
 
-    private void CheckGraph(GraphProto graph, Scope? outer, int depth)
+    private void CheckGraph(GraphProto graph, NameScope? outer, int depth)
     {
         if (depth > MaxDepth)
         {
             throw Invalid($"nests subgraphs deeper than {MaxDepth}");
         }
 
-        var scope = new Scope(outer);
+        var scope = new NameScope(outer);
         var dims = new Dictionary<string, TensorProto>(StringComparer.Ordinal);
         foreach (var tensor in graph.Initializer)
         {
@@ -126,7 +126,7 @@ internal sealed class OnnxChecker
         }
     }
 
-    private void CheckNodes(RepeatedField<NodeProto> nodes, Scope scope, Dictionary<string, int> producers, int depth)
+    private void CheckNodes(RepeatedField<NodeProto> nodes, NameScope scope, Dictionary<string, int> producers, int depth)
     {
         for (var i = 0; i < nodes.Count; i++)
         {
@@ -158,7 +158,7 @@ internal sealed class OnnxChecker
         }
     }
 
-    private void CheckAttribute(AttributeProto attribute, Scope scope, int depth, Func<string> where)
+    private void CheckAttribute(AttributeProto attribute, NameScope scope, int depth, Func<string> where)
     {
         foreach (var tensor in attribute.T is null ? attribute.Tensors : attribute.Tensors.Prepend(attribute.T))
         {
@@ -323,7 +323,7 @@ internal sealed class OnnxChecker
         var bodies = model.Functions.ToLookup(f => (f.Domain, f.Name));
         foreach (var function in model.Functions)
         {
-            var scope = new Scope(null);
+            var scope = new NameScope(null);
             foreach (var input in function.Input)
             {
                 scope.Add(input);
@@ -378,26 +378,4 @@ internal sealed class OnnxChecker
         $"node {index} ({OnnxText.Clip(node.OpType)}{(node.Name.Length > 0 ? $" '{OnnxText.Clip(node.Name)}'" : "")})";
 
     private FailureException Invalid(string what) => new(Failure.InvalidInput($"'{_file}' {what}"));
-
-    private sealed class Scope(Scope? outer)
-    {
-        private readonly HashSet<string> _names = new(StringComparer.Ordinal);
-
-        public bool Add(string name) => _names.Add(name);
-
-        public bool Contains(string name)
-        {
-            for (var scope = this; scope is not null; scope = scope.Outer)
-            {
-                if (scope._names.Contains(name))
-                {
-                    return true;
-                }
-            }
-
-            return false;
-        }
-
-        private Scope? Outer { get; } = outer;
-    }
 }

@@ -33,6 +33,7 @@ public static class OnnxForms
                 ("op_types_to_quantize", "Conv,ConvTranspose,Gemm,MatMul,Relu,Clip,LeakyRelu,MaxPool,AveragePool,GlobalAveragePool,Flatten,Reshape,Squeeze,Unsqueeze,Transpose,Resize,Gather"),
                 ("op_types_to_exclude_output_quantization", "MatMul"),
             ])),
+        Form("mixed-int8", "static INT8 wherever the outputs keep cosine 0.98 on the samples, the rest floating point", "5-8", ("OnnxAutoMixedPrecision", [])),
         Form(
             "int8", "INT8 weights in blocks of 32, embeddings included; activations stay floating point", "5-8",
             ("OnnxMatMulNBits", [("bits", "8"), ("op_types_to_quantize", "MatMul,Gemm,Gather")])),

@@ -19,7 +19,9 @@ internal sealed class HalfConverter(OnnxModel model, DataType half, bool keepIo,
     // Inputs that are float32 by the operator's definition, whatever its data.
     private static readonly Dictionary<string, int[]> FloatInputs = new(StringComparer.Ordinal)
     {
-        ["Resize"] = [1, 2], ["QuantizeLinear"] = [1], ["GroupQueryAttention"] = [7, 8],
+        ["Resize"] = [1, 2],
+        ["QuantizeLinear"] = [1],
+        ["GroupQueryAttention"] = [7, 8],
     };
 
     private readonly IReadOnlyDictionary<string, DataType> _types = ElementTypes.Infer(model);

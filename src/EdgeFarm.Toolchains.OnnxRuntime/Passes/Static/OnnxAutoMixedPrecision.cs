@@ -55,6 +55,8 @@ public sealed class OnnxAutoMixedPrecision : OnnxPass
         using var calibrator = Calibrator.Create(
             model, QdqPlanner.Candidates(graph, nodes).Concat(model.Graph.Output.Select(o => o.Name)), arguments.Integer("max_samples"), context);
         var ranges = OnnxStaticQuantization.AdjustedRanges(graph, nodes, calibrator.Ranges(settings));
+        // Shapes and indices pass through the same operators; they are no candidates.
+        nodes.RemoveAll(n => !n.Output.Any(ranges.ContainsKey));
         var goal = arguments.Number("goal_cosine");
         var judged = Math.Min(arguments.Integer("judged_samples"), calibrator.SampleCount);
         var search = new MixedPrecisionSearch(model, nodes, calibrator, options, ranges, goal, judged, context);

@@ -57,7 +57,11 @@ public sealed class OnnxStaticQuantization : OnnxPass
 
     internal static IReadOnlyDictionary<string, string> Olive => new Dictionary<string, string>
     {
-        ["QInt8"] = "int8", ["QUInt8"] = "uint8", ["QInt16"] = "int16", ["QUInt16"] = "uint16", ["QInt4"] = "int4",
+        ["QInt8"] = "int8",
+        ["QUInt8"] = "uint8",
+        ["QInt16"] = "int16",
+        ["QUInt16"] = "uint16",
+        ["QInt4"] = "int4",
     };
 
     /// <inheritdoc/>
