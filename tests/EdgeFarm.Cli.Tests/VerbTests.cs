@@ -92,6 +92,18 @@ public sealed class VerbTests : CliHarness
     }
 
     [Fact]
+    public async Task An_id_stands_for_one_sweep()
+    {
+        await SubmitTinyAsync();
+        await SubmitTinyAsync();
+        Assert.Single(Server.Farm.Submissions);
+
+        var (code, _, error) = await ClientAsync("submit", WriteSweep(Yaml.Replace(", Q8_0", "", StringComparison.Ordinal)), "--id", "tiny");
+        Assert.Equal(2, code);
+        Assert.StartsWith("error: the id 'tiny' stands for another sweep already", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_wait_that_takes_too_long_is_exit_code_7_and_the_sweep_goes_on()
     {
         var (code, _, error) = await ClientAsync("submit", WriteSweep(Yaml), "--id", "tiny", "--wait", "--timeout", "0.2s");

@@ -90,6 +90,10 @@ internal static class SubmitCommand
             var sweep = await context.Farm.AwaitAsync(context.Farm.Sweeps.SubmitAsync(request, cancellationToken: context.Cancellation));
             return await FollowAsync(context, sweep, timeout);
         }
+        catch (Contracts.FarmCallException e) when (e.Kind is Contracts.FarmErrorKind.AlreadyExists && arguments.GetValue(Id) is { } id)
+        {
+            throw new BadInputException($"the id '{id}' stands for another sweep already; choose another with --id, or leave it out");
+        }
         catch (Contracts.FarmCallException e) when (e.FileErrors.Count > 0)
         {
             throw new BadInputException([.. e.FileErrors.Select(error => new InputError(file, new Server.SweepFiles.SweepFileError(

@@ -8,6 +8,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using OpenTelemetry.Metrics;
+using OpenTelemetry.Resources;
 
 namespace EdgeFarm.Server.Hosting;
 
@@ -37,7 +38,7 @@ internal static class GrpcEdge
         services.AddGrpcHealthChecks()
             .AddCheck<StoreHealthCheck>("store", tags: [ReadyTag])
             .AddCheck<FarmHealthCheck>("farm", tags: [ReadyTag]);
-        services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(MeterName).AddPrometheusExporter());
+        services.AddOpenTelemetry().ConfigureResource(r => r.AddService("edgefarm")).WithMetrics(metrics => metrics.AddMeter(MeterName).AddPrometheusExporter());
         return services;
     }
 
