@@ -28,7 +28,7 @@ internal sealed record CliRun(int ExitCode, string Output, string Errors)
 internal static class Cli
 {
     /// <summary>Longest that any one command of a test may take; a bound against hanging, not a measurement.</summary>
-    public static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
+    public static readonly TimeSpan Patience = TimeSpan.FromMinutes(3);
 
     public static ProcessStartInfo StartInfo(string workingDirectory, IEnumerable<string> arguments)
     {
@@ -110,20 +110,6 @@ internal sealed class CliProcess : IAsyncDisposable
     {
         _process.Kill(entireProcessTree: false);
         await _process.WaitForExitAsync();
-    }
-
-    public async Task<int> SignalAsync(string signal)
-    {
-        Signal(signal);
-        using var timeout = new CancellationTokenSource(Cli.Patience);
-        await _process.WaitForExitAsync(timeout.Token);
-        return _process.ExitCode;
-    }
-
-    public void Signal(string signal)
-    {
-        using var kill = Process.Start("kill", ["-s", signal, _process.Id.ToString(System.Globalization.CultureInfo.InvariantCulture)]);
-        kill.WaitForExit();
     }
 
     public async ValueTask DisposeAsync()

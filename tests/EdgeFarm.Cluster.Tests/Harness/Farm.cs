@@ -41,7 +41,7 @@ internal sealed class Farm : IAsyncDisposable
     {
         Up = CliProcess.Start(
             Directory, "up", "--data", DataDirectory, "--workers", $"{_workers}", "--listen", Url, "--http", $"http://127.0.0.1:{HttpPort}");
-        await Until(async () => (await TryWorkersAsync()).Length >= _workers, "the farm is up and its workers are linked");
+        await Until(async () => await TryWorkersAsync() is { } linked && linked.Length >= _workers, "the farm is up and its workers are linked");
     }
 
     public Task<CliRun> RunAsync(params string[] arguments) => Cli.RunAsync(Directory, [.. arguments, "--farm", Url]);
@@ -56,17 +56,19 @@ internal sealed class Farm : IAsyncDisposable
     public async Task<JsonElement> SweepAsync(string sweep) =>
         (await JsonAsync("sweeps")).GetProperty("sweeps").EnumerateArray().Single(s => s.GetProperty("id").GetString() == sweep);
 
-    public async Task<JsonElement[]> TryWorkersAsync()
-    {
-        var run = await RunAsync("workers", "--json");
-        return run.ExitCode == 0 ? [.. run.Json().GetProperty("workers").EnumerateArray()] : [];
-    }
+    public async Task<JsonElement[]> WorkersAsync() => await TryWorkersAsync() ?? throw new InvalidOperationException($"the farm does not answer\n{Up.Log}");
 
     public string Write(string name, string content)
     {
         var path = Path.Combine(Directory, name);
         File.WriteAllText(path, content);
         return path;
+    }
+
+    private async Task<JsonElement[]?> TryWorkersAsync()
+    {
+        var run = await RunAsync("workers", "--json");
+        return run.ExitCode == 0 ? [.. run.Json().GetProperty("workers").EnumerateArray()] : null;
     }
 
     /// <summary>Waits for a condition; the bound is there so that a broken farm fails the test instead of hanging it.</summary>
