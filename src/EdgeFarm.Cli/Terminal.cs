@@ -6,7 +6,7 @@ namespace EdgeFarm.Cli;
 internal sealed class Terminal
 {
     // Wide enough for a leaderboard: whoever pipes a table cuts it himself.
-    private const int RedirectedWidth = 200;
+    private const int RedirectedWidth = 400;
 
     public Terminal(TextWriter output, TextWriter error, bool interactive)
     {

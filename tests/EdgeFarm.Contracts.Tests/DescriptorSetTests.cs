@@ -83,7 +83,7 @@ public sealed class DescriptorSetTests
 
     private static FileDescriptorProto File(FileDescriptorSet set, string name) => set.File.Single(f => f.Name == $"edgefarm/v1/{name}.proto");
 
-    private static DescriptorProto Message(FileDescriptorSet set, string name) => set.File.SelectMany(f => f.MessageType).Single(m => m.Name == name);
+    private static DescriptorProto Message(FileDescriptorSet set, string name) => set.File.Where(f => f.Package == "edgefarm.v1").SelectMany(f => f.MessageType).Single(m => m.Name == name);
 
     private static FieldDescriptorProto Field(FileDescriptorSet set, string message, string field) => Message(set, message).Field.Single(f => f.Name == field);
 }

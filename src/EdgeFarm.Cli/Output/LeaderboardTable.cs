@@ -48,7 +48,7 @@ internal static class LeaderboardTable
     private static Table Table(IReadOnlyList<Entry> entries)
     {
         var metrics = Shown.Where(m => entries.Any(e => e.Metrics.ContainsKey(m))).ToArray();
-        var table = new Table().Border(TableBorder.Simple).AddColumns("", "form");
+        var table = new Table().Border(TableBorder.Simple).AddColumn("").AddColumn(new TableColumn("form").NoWrap());
         foreach (var metric in metrics)
         {
             var (unit, better) = entries.Select(e => e.Metrics.GetValueOrDefault(metric)).Where(m => m is not null).Select(m => (m!.Unit, m.Better)).First();
@@ -57,7 +57,9 @@ internal static class LeaderboardTable
         }
 
         table.AddColumn("flags");
-        table.AddColumn("entry");
+
+        // An id that is cut in two cannot be pasted.
+        table.AddColumn(new TableColumn("entry").NoWrap());
         foreach (var entry in entries)
         {
             var mark = (entry.Pareto ? "*" : " ") + (entry.Baseline ? "b" : "");
