@@ -70,7 +70,7 @@ public sealed class KillTests
             // A result is kept from the upload until the acknowledgement. Both sides are stopped the moment that one appears; where the
             // acknowledgement was faster still, they go on until the next.
             var unacknowledged = new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously);
-            using var watcher = new FileSystemWatcher(kept);
+            using var watcher = new FileSystemWatcher(kept, "*.result");
             void Stop(object _, FileSystemEventArgs e)
             {
                 if (unacknowledged.Task.IsCompleted)
@@ -133,7 +133,7 @@ public sealed class KillTests
     private static CliProcess StartWorker(Farm farm, string name) => CliProcess.Start(
         farm.Directory, "worker", "--farm", farm.Url, "--name", name, "--slots", "1", "--data", Path.Combine(farm.Directory, name));
 
-    private static bool Kept(string directory) => Directory.Exists(directory) && Directory.EnumerateFiles(directory).Any();
+    private static bool Kept(string directory) => Directory.Exists(directory) && Directory.EnumerateFiles(directory, "*.result").Any();
 
     private static string[] Succeeded(JsonElement[] jobs) =>
         [.. jobs.Where(j => j.GetProperty("status").GetString() == "succeeded").Select(j => j.GetProperty("id").GetString()!)];
