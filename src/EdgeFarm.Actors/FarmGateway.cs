@@ -38,7 +38,7 @@ internal sealed class FarmGateway(
     public async Task<Outcome<SweepView>> CancelAsync(string sweep, string reason, CancellationToken cancellationToken)
     {
         var reply = await AskAsync<SweepReply>(new SweepMessages.Execute(sweep, new SweepCommand.Cancel(reason)), cancellationToken);
-        if (reply.Failure is null)
+        if (reply.Failure is not { Type: FailureType.InvalidInput })
         {
             return ToView(reply);
         }

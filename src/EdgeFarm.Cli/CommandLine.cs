@@ -41,6 +41,12 @@ internal static class CommandLine
             terminal.Error.WriteLine("stopped");
             return ExitCodes.Failed;
         }
+        catch (Exception e)
+        {
+            // Expected failures were told where they arose; what comes here still ends as an exit code and one line, not as a crash.
+            terminal.Complain($"{e.GetType().Name}: {e.Message}");
+            return ExitCodes.Failed;
+        }
     }
 
     private static RootCommand Build(Terminal terminal) => new("EdgeFarm: which quantized form of a model, in which framework, on which device, meets your limits?")

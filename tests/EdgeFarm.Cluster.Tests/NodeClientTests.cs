@@ -11,17 +11,17 @@ public sealed class NodeClientTests
     private static string Folder => Path.Combine(Checkout.Root, "tests", "clients", "node");
 
     [SkippableFact]
-    public async Task Node_lists_services_submits_watches_and_reads_the_leaderboard()
+    public async Task Node_lists_services_submits_the_sample_watches_and_reads_the_leaderboard()
     {
         Skip.If(await TryRunAsync("npm", "ci", "--no-progress") is null, "npm is not installed");
         await using var farm = await Farm.StartAsync();
-        var file = farm.Write("four.yaml", SweepFiles.FourForms);
+        var file = Path.Combine(Checkout.Root, "src", "EdgeFarm.Samples", "sweeps", "sample.yaml");
 
         var output = await TryRunAsync("node", "client.mjs", $"127.0.0.1:{farm.Port}", file);
 
         var document = JsonDocument.Parse(output!).RootElement;
         Assert.Contains("edgefarm.v1.Sweeps", document.GetProperty("services").EnumerateArray().Select(s => s.GetString()));
-        Assert.Equal(4, document.GetProperty("entries").GetArrayLength());
+        Assert.Equal(13, document.GetProperty("entries").GetArrayLength());
     }
 
     /// <summary>What a program prints, or null where it is not installed.</summary>

@@ -32,9 +32,9 @@ public sealed record FarmDatabaseOptions(DatabaseKind Kind, string ConnectionStr
 /// <param name="options">Where the tables are.</param>
 public sealed class FarmDatabase(FarmDatabaseOptions options)
 {
-    // WAL lasts in the file; NORMAL and the busy handler are the connection's own. In WAL mode NORMAL loses no committed
-    // transaction to a killed process, only to a power cut.
-    internal const string SqlitePragmas = "PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=15000;";
+    // WAL lasts in the file; synchronous and the busy handler are the connection's own. FULL, because a worker forgets a result once it
+    // is acknowledged: with NORMAL a power cut could take a committed transaction back.
+    internal const string SqlitePragmas = "PRAGMA synchronous=FULL; PRAGMA busy_timeout=15000;";
 
     /// <summary>Where the tables are.</summary>
     public FarmDatabaseOptions Options { get; } = options;

@@ -24,6 +24,7 @@ internal sealed record LinkBroken(string Link) : INoSerializationVerificationNee
 internal sealed class WorkerLinkClient(
     ImmutableArray<Uri> farm, Func<Uri, GrpcChannel> open, IActorRef worker, TimeProvider time, ILoggingAdapter log)
 {
+    private static readonly TimeSpan SteadyLink = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan FirstDelay = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan LongestDelay = TimeSpan.FromSeconds(5);
 
@@ -52,17 +53,20 @@ internal sealed class WorkerLinkClient(
         {
             var url = farm[next];
             var delay = TimeSpan.FromTicks(Math.Min(LongestDelay.Ticks, FirstDelay.Ticks << Math.Min(failures, 10)));
+            var started = time.GetTimestamp();
             try
             {
                 using var channel = open(url);
-                failures = await ServeAsync(channel, cancellationToken) ? 0 : failures + 1;
+
+                // A link that ends at once is no success: two workers of one name would otherwise drive each other out without a pause.
+                failures = await ServeAsync(channel, cancellationToken) && time.GetElapsedTime(started) >= SteadyLink ? 0 : failures + 1;
             }
             catch (RpcException e) when (e.StatusCode == StatusCode.FailedPrecondition)
             {
                 log.Error("{0} refused this worker: {1}", url, e.Status.Detail);
                 delay = MisfitDelay;
             }
-            catch (Exception e) when (e is RpcException or HttpRequestException or IOException or OperationCanceledException or LinkProtocolException)
+            catch (Exception e)
             {
                 failures++;
                 if (!cancellationToken.IsCancellationRequested)

@@ -123,6 +123,7 @@ internal static class EntryReading
         Failure = entry.Failure is { } failure ? new Core.Jobs.Failure((Core.Jobs.FailureType)failure.Type, failure.Message) : null,
         Metrics = System.Collections.Immutable.ImmutableSortedDictionary.CreateRange(
             StringComparer.Ordinal, entry.Metrics.Select(m => KeyValuePair.Create(m.Key, m.Value.ToCore(m.Key)))),
+        Relative = System.Collections.Immutable.ImmutableSortedDictionary.CreateRange(StringComparer.Ordinal, entry.Relative),
         Pareto = entry.Pareto,
     };
 

@@ -101,11 +101,18 @@ public sealed record Recommendation(
             return perplexity <= PerplexityLimit;
         }
 
+        if (row.Metrics.ContainsKey("accuracy") || row.Metrics.ContainsKey("perplexity"))
+        {
+            // Measured, but without the baseline's figure nobody can tell whether it was kept.
+            return false;
+        }
+
         return row.Metrics.GetValueOrDefault("sqnr") is not { } noise || noise.Value >= NoiseLimit;
     }
 
     private static double? Ratio(LeaderboardEntry row, LeaderboardEntry? baseline, string metric) =>
-        baseline is not null && row.Metrics.TryGetValue(metric, out var own) && baseline.Metrics.TryGetValue(metric, out var other) && other.Value > 0
+        row.Relative.TryGetValue(metric, out var relative) ? relative
+        : baseline is not null && row.Metrics.TryGetValue(metric, out var own) && baseline.Metrics.TryGetValue(metric, out var other) && other.Value > 0
             ? own.Value / other.Value
             : null;
 

@@ -3,6 +3,7 @@ using EdgeFarm.Actors.Persistence;
 using EdgeFarm.Artifacts.Disk;
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.Server.Workers;
+using Microsoft.AspNetCore.Connections;
 
 namespace EdgeFarm.Server.Hosting;
 
@@ -98,7 +99,7 @@ public sealed class EmbeddedFarm : IAsyncDisposable
             }
 
             data.Dispose();
-            if (e is IOException or SocketException && e is not FileNotFoundException)
+            if (e is SocketException or IOException { InnerException: SocketException or AddressInUseException })
             {
                 return Failure.InvalidInput($"cannot listen at {options.Grpc} and {options.Http}: {e.Message}; choose others with --listen and --http");
             }

@@ -1,4 +1,5 @@
 using EdgeFarm.Actors;
+using EdgeFarm.Actors.Workers;
 using EdgeFarm.Artifacts;
 using EdgeFarm.Core.Planning;
 using EdgeFarm.Server.Services;
@@ -18,6 +19,9 @@ internal static class GrpcEdge
     private const string MeterName = FarmMetrics.MeterName;
 
     private const int MaxMessageBytes = 1024 * 1024;
+
+    /// <summary>A worker's result may have 3 MiB; one that was refused would be sent again on every new link.</summary>
+    private const int MaxLinkMessageBytes = 4 * 1024 * 1024;
     private const string ReadyTag = "ready";
 
     /// <summary>Adds the services of the public API.</summary>
@@ -33,7 +37,7 @@ internal static class GrpcEdge
         {
             options.MaxReceiveMessageSize = MaxMessageBytes;
             options.Interceptors.Add<ErrorInterceptor>();
-        });
+        }).AddServiceOptions<WorkerLinkService>(options => options.MaxReceiveMessageSize = MaxLinkMessageBytes);
         services.AddGrpcReflection();
         services.AddGrpcHealthChecks()
             .AddCheck<StoreHealthCheck>("store", tags: [ReadyTag])
