@@ -17,7 +17,7 @@ internal sealed class RealChild : IDisposable
     public RealChild()
     {
         Output = Directory.CreateDirectory(Path.Combine(_root, "out")).FullName;
-        Limits = new JobHostLimits(TimeSpan.FromMinutes(2), Directory.CreateDirectory(Path.Combine(_root, "work")).FullName);
+        Limits = new JobHostLimits(TimeSpan.FromMinutes(5), Directory.CreateDirectory(Path.Combine(_root, "work")).FullName);
     }
 
     public JobHostLimits Limits { get; }
@@ -95,7 +95,7 @@ internal sealed class WaitFor(string text) : IProgress<JobHostProgress>
 {
     private readonly TaskCompletionSource _seen = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    public Task SeenAsync(Task running) => Task.WhenAny(_seen.Task, running).WaitAsync(TimeSpan.FromMinutes(1));
+    public Task SeenAsync(Task running) => Task.WhenAny(_seen.Task, running).WaitAsync(TimeSpan.FromMinutes(5));
 
     public void Report(JobHostProgress value)
     {

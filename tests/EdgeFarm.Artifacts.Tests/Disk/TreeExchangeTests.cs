@@ -124,7 +124,7 @@ public sealed class TreeExchangeTests : IDisposable
         await mkfifo.WaitForExitAsync();
 
         var import = _folder.Store().ImportAsync(_folder["tree"], mode, TestFolder.Token);
-        (await import.WaitAsync(TimeSpan.FromSeconds(30))).ShouldFail(FailureType.Internal, "not a regular file");
+        (await import.WaitAsync(TimeSpan.FromMinutes(5))).ShouldFail(FailureType.Internal, "not a regular file");
     }
 
     [SkippableFact]

@@ -28,7 +28,7 @@ internal sealed record CliRun(int ExitCode, string Output, string Errors)
 internal static class Cli
 {
     /// <summary>Longest that any one command of a test may take; a bound against hanging, not a measurement.</summary>
-    public static readonly TimeSpan Patience = TimeSpan.FromMinutes(3);
+    public static readonly TimeSpan Patience = TimeSpan.FromMinutes(15);
 
     public static ProcessStartInfo StartInfo(string workingDirectory, IEnumerable<string> arguments)
     {

@@ -101,7 +101,7 @@ public sealed class JobRunnerTests : IDisposable
         using var cancel = new CancellationTokenSource();
         var runner = await _worker.RunnerAsync();
         var running = runner.RunAsync(_worker.Lease("Hang"), new ProgressLog(), cancel.Token);
-        using var deadline = new CancellationTokenSource(TimeSpan.FromMinutes(1));
+        using var deadline = new CancellationTokenSource(TimeSpan.FromMinutes(5));
         string? pid;
         while ((pid = Directory.Exists(_worker.Scratch) ? Directory.EnumerateFiles(_worker.Scratch, "pid", SearchOption.AllDirectories).FirstOrDefault() : null) is null)
         {

@@ -77,7 +77,7 @@ internal sealed class WorkerFixture : IDisposable
             Model = "m",
             DeviceGroup = kind == JobKind.Benchmark ? "m|r|t|1" : null,
         };
-        return new Lease(new ReadyJob(spec, inputs, ActionDigest.Of(spec, inputs)), "test", 1, 1, "cpu", transfer ?? TimeSpan.FromMinutes(1), TimeSpan.FromMinutes(1));
+        return new Lease(new ReadyJob(spec, inputs, ActionDigest.Of(spec, inputs)), "test", 1, 1, "cpu", transfer ?? TimeSpan.FromMinutes(5), TimeSpan.FromMinutes(5));
     }
 
     public static ImmutableSortedDictionary<string, ArtifactRef> Inputs(params (string Name, ArtifactRef Artifact)[] inputs) =>
@@ -138,7 +138,7 @@ internal sealed class ProgressLog : IProgress<JobProgress>
 
             var seen = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
             _waits.Add((text, seen));
-            return seen.Task.WaitAsync(TimeSpan.FromMinutes(1));
+            return seen.Task.WaitAsync(TimeSpan.FromMinutes(5));
         }
     }
 }

@@ -14,7 +14,7 @@ internal sealed class TestChild : IDisposable
 
     public JobHostRunner Runner { get; } = new(Command, TimeProvider.System);
 
-    public JobHostLimits Limits => new(TimeSpan.FromMinutes(2), Directory);
+    public JobHostLimits Limits => new(TimeSpan.FromMinutes(5), Directory);
 
     public Task<JobHostRun> RunAsync(string operation, CancellationToken cancellationToken = default, params (string Name, string Value)[] parameters) =>
         RunAsync(operation, Limits, null, cancellationToken, parameters);
@@ -69,7 +69,7 @@ internal static class Eventually
 {
     public static async Task TrueAsync(Func<bool> condition, string what)
     {
-        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+        using var deadline = new CancellationTokenSource(TimeSpan.FromMinutes(5));
         while (!condition())
         {
             Assert.False(deadline.IsCancellationRequested, $"did not happen within a minute: {what}");
