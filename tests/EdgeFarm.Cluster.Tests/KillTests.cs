@@ -70,7 +70,7 @@ public sealed class KillTests
             // A result is kept from the upload until the acknowledgement. Both sides are stopped the moment that one appears; where the
             // acknowledgement was faster still, they go on until the next.
             var unacknowledged = new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously);
-            using var watcher = new FileSystemWatcher(kept, "*.result");
+            using var watcher = new FileSystemWatcher(kept, Log) { NotifyFilter = NotifyFilters.Size | NotifyFilters.LastWrite | NotifyFilters.FileName };
             void Stop(object _, FileSystemEventArgs e)
             {
                 if (unacknowledged.Task.IsCompleted)
@@ -80,7 +80,7 @@ public sealed class KillTests
 
                 Signals.Send(farm.Up.Id, Signals.Stop);
                 Signals.Send(worker.Id, Signals.Stop);
-                if (File.Exists(e.FullPath))
+                if (Kept(kept))
                 {
                     unacknowledged.TrySetResult(e.FullPath);
                     return;
@@ -91,11 +91,11 @@ public sealed class KillTests
             }
 
             watcher.Created += Stop;
-            watcher.Renamed += Stop;
+            watcher.Changed += Stop;
             watcher.EnableRaisingEvents = true;
             var result = await unacknowledged.Task.WaitAsync(Cli.Patience);
             await worker.KillAsync();
-            Assert.True(File.Exists(result), "the worker died with a result that nobody had acknowledged");
+            Assert.True(new FileInfo(result).Length > 0, "the worker died with a result that nobody had acknowledged");
             Signals.Send(farm.Up.Id, Signals.Continue);
         }
 
@@ -133,7 +133,10 @@ public sealed class KillTests
     private static CliProcess StartWorker(Farm farm, string name) => CliProcess.Start(
         farm.Directory, "worker", "--farm", farm.Url, "--name", name, "--slots", "1", "--data", Path.Combine(farm.Directory, name));
 
-    private static bool Kept(string directory) => Directory.Exists(directory) && Directory.EnumerateFiles(directory, "*.result").Any();
+    /// <summary>The log in which a worker keeps results; empty when all are acknowledged.</summary>
+    private const string Log = "results.log";
+
+    private static bool Kept(string directory) => new FileInfo(Path.Combine(directory, Log)) is { Exists: true, Length: > 0 };
 
     private static string[] Succeeded(JsonElement[] jobs) =>
         [.. jobs.Where(j => j.GetProperty("status").GetString() == "succeeded").Select(j => j.GetProperty("id").GetString()!)];

@@ -50,15 +50,66 @@ public sealed class ResultStoreTests : IDisposable
         Assert.Equal(2, Assert.Single(await store.LoadAsync(default)).Lease.Fence);
     }
 
-    [Fact]
-    public async Task A_broken_file_is_set_aside()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_torn_tail_is_set_aside_and_what_stands_before_it_is_kept(bool flipped)
     {
         var store = new DiskResultStore(_directory.Path);
         await store.KeepAsync(Result(1), default);
         var file = Directory.GetFiles(_directory.Path).Single();
-        await File.WriteAllBytesAsync(file, [0xff, 0xff, 0xff]);
-        Assert.Empty(await store.LoadAsync(default));
+        var whole = new FileInfo(file).Length;
+        await store.KeepAsync(Result(2), default);
+        var bytes = await File.ReadAllBytesAsync(file);
+        if (flipped)
+        {
+            bytes[^1] ^= 1;
+        }
+
+        await File.WriteAllBytesAsync(file, flipped ? bytes : bytes[..^1]);
+
+        store = new DiskResultStore(_directory.Path);
+        Assert.Equal(1, Assert.Single(await store.LoadAsync(default)).Lease.Fence);
         Assert.True(File.Exists(file + ".broken"));
+        Assert.Equal(whole, new FileInfo(file).Length);
+        await store.KeepAsync(Result(3), default);
+        Assert.Equal([1L, 3], (await new DiskResultStore(_directory.Path).LoadAsync(default)).Select(k => k.Lease.Fence));
+    }
+
+    [Fact]
+    public async Task Results_kept_and_forgotten_at_once_stand_as_if_one_after_the_other()
+    {
+        var store = new DiskResultStore(_directory.Path);
+        await Task.WhenAll(Enumerable.Range(1, 400).Select(f => Task.Run(async () =>
+        {
+            var result = Result(f);
+            await store.KeepAsync(result, default);
+            if (f % 4 != 0)
+            {
+                await store.ForgetAsync(result.Lease.Key, default);
+            }
+        })));
+
+        var kept = await new DiskResultStore(_directory.Path).LoadAsync(default);
+        Assert.Equal(Enumerable.Range(1, 100).Select(i => 4L * i), kept.Select(k => k.Lease.Fence).Order());
+        await Task.WhenAll(kept.Select(k => store.ForgetAsync(k.Lease.Key, default)));
+        Assert.Equal(0, new FileInfo(Directory.GetFiles(_directory.Path).Single()).Length);
+    }
+
+    [Fact]
+    public async Task A_log_that_is_mostly_stale_is_rewritten()
+    {
+        var store = new DiskResultStore(_directory.Path);
+        var large = Result(1);
+        large = large with { Outcome = large.Outcome with { Result = large.Outcome.Result! with { Settings = TestPlans.Map(("text", new string('x', 1 << 20))) } } };
+        await store.KeepAsync(large, default);
+        for (var i = 0; i < 20; i++)
+        {
+            await store.KeepAsync(large, default);
+        }
+
+        Assert.InRange(new FileInfo(Path.Combine(_directory.Path, "results.log")).Length, 1 << 20, 9 << 20);
+        Assert.Single(await new DiskResultStore(_directory.Path).LoadAsync(default));
     }
 
     private static PendingResult Result(long fence)

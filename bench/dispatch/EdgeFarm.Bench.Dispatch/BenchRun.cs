@@ -1,0 +1,189 @@
+using System.Diagnostics;
+using EdgeFarm.Actors.Persistence;
+using EdgeFarm.Core.Sweeps;
+
+namespace EdgeFarm.Bench.Dispatch;
+
+/// <summary>The measurements, each on its own lines.</summary>
+internal static class BenchRun
+{
+    public static async Task<int> RunAsync(BenchOptions options)
+    {
+        var fresh = options.Directory is null;
+        var directory = Directory.CreateDirectory(options.Directory ?? Path.Combine(Path.GetTempPath(), $"edgefarm-bench-{Environment.ProcessId}")).FullName;
+        var database = options.PostgreSql is { } connection
+            ? FarmDatabaseOptions.PostgreSql(connection)
+            : FarmDatabaseOptions.SqliteFile(Path.Combine(directory, "farm.db"));
+        Console.WriteLine($"# {database.Kind}, {options.Workers} workers x {options.Slots} slots, {Environment.ProcessorCount} cores, .NET {Environment.Version}");
+        try
+        {
+            await using (var farm = await BenchFarm.StartAsync(database))
+            {
+                await farm.StartWorkersAsync(options.Workers, options.Slots, directory);
+                await ThroughputAsync(farm, "warm-up", 1_000);
+                foreach (var jobs in options.Jobs)
+                {
+                    await ThroughputAsync(farm, $"{jobs}", jobs);
+                }
+
+                if (options.Cached > 0)
+                {
+                    await CachedAsync(farm, options.Cached);
+                }
+
+                if (options.PacedSeconds > 0)
+                {
+                    await PacedAsync(farm, options.PacedSeconds, options.PacedRate);
+                }
+            }
+
+            if (options.Recover > 0)
+            {
+                await RecoverAsync(database, options.Recover);
+            }
+
+            return 0;
+        }
+        finally
+        {
+            if (fresh)
+            {
+                Directory.Delete(directory, recursive: true);
+            }
+        }
+    }
+
+    private static async Task ThroughputAsync(BenchFarm farm, string name, int jobs)
+    {
+        var sweep = $"b-{Guid.NewGuid():N}"[..12];
+        var submission = NoOpSweeps.Make(sweep, jobs, sweep);
+        using var self = Process.GetCurrentProcess();
+        var (cpu, workerCpu, allocated) = (self.TotalProcessorTime, await farm.WorkerSecondsAsync(), GC.GetTotalAllocatedBytes());
+        var watch = Stopwatch.StartNew();
+        await SubmitAsync(farm, submission);
+        var submitted = watch.Elapsed;
+        await farm.FinishAsync(sweep);
+        var ended = watch.Elapsed;
+        var view = await farm.ViewAsync(sweep);
+        var projected = watch.Elapsed;
+        self.Refresh();
+        Check(view.Counts.GetValueOrDefault(JobStatus.Succeeded) == jobs, $"{string.Join(", ", view.Counts)}");
+        var starts = await farm.StartsAsync();
+        Check(starts.Count == jobs, $"{starts.Count} runs of {jobs} jobs");
+        Console.WriteLine(
+            $"throughput {name,8}: {jobs / ended.TotalSeconds,8:0} jobs/s to the last result ({submitted.TotalSeconds:0.00} s of it submission), {jobs / projected.TotalSeconds,8:0} to the last row; "
+            + $"coordinator {(self.TotalProcessorTime - cpu).TotalMicroseconds / jobs:0} us CPU and {(GC.GetTotalAllocatedBytes() - allocated) / 1024.0 / jobs:0.0} KiB allocated per job, "
+            + $"{Environment.WorkingSet >> 20} MiB resident; workers {(await farm.WorkerSecondsAsync() - workerCpu) * 1e6 / jobs:0} us per job; each job ran once");
+    }
+
+    private static async Task CachedAsync(BenchFarm farm, int jobs)
+    {
+        const string Salt = "cached";
+        var first = NoOpSweeps.Make("c-first", jobs, Salt);
+        await SubmitAsync(farm, first);
+        await farm.FinishAsync(first.Id);
+        await farm.ViewAsync(first.Id);
+        await farm.StartsAsync();
+        var second = NoOpSweeps.Make("c-second", jobs, Salt);
+        var watch = Stopwatch.StartNew();
+        await SubmitAsync(farm, second);
+        await farm.FinishAsync(second.Id);
+        var ended = watch.Elapsed;
+        await farm.ViewAsync(second.Id);
+        Check((await farm.StartsAsync()).Count == 0, "a cached job ran");
+        Console.WriteLine($"cached {jobs,8}: {ended.TotalSeconds:0.00} s to the last result, {watch.Elapsed.TotalSeconds:0.00} s to the last row");
+    }
+
+    /// <summary>Small sweeps at a steady rate; latency from the moment a submission is acknowledged to the start at the worker.</summary>
+    private static async Task PacedAsync(BenchFarm farm, int seconds, int rate)
+    {
+        const int Each = 10;
+        var run = Guid.NewGuid().ToString("N")[..6];
+        var count = seconds * rate / Each;
+        var acknowledged = new long[count];
+        var sent = new long[count];
+        var watch = Stopwatch.StartNew();
+        var pending = new List<Task>();
+        for (var i = 0; i < count; i++)
+        {
+            var due = TimeSpan.FromSeconds((double)i * Each / rate);
+            if (due - watch.Elapsed is { Ticks: > 0 } wait)
+            {
+                await Task.Delay(wait);
+            }
+
+            var index = i;
+            pending.Add(Task.Run(async () =>
+            {
+                sent[index] = Stopwatch.GetTimestamp();
+                await SubmitAsync(farm, NoOpSweeps.Make($"p{run}-{index}", Each, $"{run}-{index}"));
+                acknowledged[index] = Stopwatch.GetTimestamp();
+            }));
+        }
+
+        await Task.WhenAll(pending);
+        var took = watch.Elapsed;
+        for (var i = 0; i < count; i++)
+        {
+            await farm.FinishAsync($"p{run}-{i}");
+        }
+
+        var starts = await farm.StartsAsync();
+        Check(starts.Count == count * Each, $"{starts.Count} runs of {count * Each} jobs");
+        double[] fromAcknowledged = [.. starts.Select(s => Milliseconds(acknowledged[Index(s.Key)], s.Value)).Order()];
+        double[] fromSent = [.. starts.Select(s => Milliseconds(sent[Index(s.Key)], s.Value)).Order()];
+        Console.WriteLine(
+            $"paced {rate}/s for {seconds} s ({count * Each / took.TotalSeconds:0}/s reached): from acknowledged submission to start p50 {At(fromAcknowledged, .5):0.00} ms, p99 {At(fromAcknowledged, .99):0.00} ms; "
+            + $"from the call to start (journal write included) p50 {At(fromSent, .5):0.00} ms, p99 {At(fromSent, .99):0.00} ms");
+        return;
+
+        int Index(string job) => int.Parse(job[(run.Length + 2)..job.IndexOf('/', StringComparison.Ordinal)]);
+    }
+
+    private static async Task RecoverAsync(FarmDatabaseOptions database, int jobs)
+    {
+        var sweep = $"r-{Guid.NewGuid():N}"[..12];
+        await using (var farm = await BenchFarm.StartAsync(database))
+        {
+            await SubmitAsync(farm, NoOpSweeps.Make(sweep, jobs, sweep));
+        }
+
+        GC.Collect();
+        var watch = Stopwatch.StartNew();
+        await using var again = await BenchFarm.StartAsync(database);
+        var started = watch.Elapsed;
+        while (true)
+        {
+            try
+            {
+                var answer = await again.Farm.SnapshotAsync(sweep, CancellationToken.None);
+                Check(answer.Value.Sweep.Counts.Values.Sum() == jobs, $"{answer.Value.Sweep.Counts.Values.Sum()} jobs after the restart");
+                break;
+            }
+            catch (EdgeFarm.Actors.FarmUnavailableException)
+            {
+                // It still replays.
+            }
+        }
+
+        Console.WriteLine($"recovery {jobs,8} waiting jobs: coordinator up after {started.TotalSeconds:0.00} s, the sweep answers after {watch.Elapsed.TotalSeconds:0.00} s");
+    }
+
+    private static async Task SubmitAsync(BenchFarm farm, SweepSubmission submission)
+    {
+        var outcome = await farm.Farm.SubmitAsync(submission, CancellationToken.None);
+        Check(outcome.Failure is null, outcome.Failure?.Message ?? "");
+    }
+
+    private static double Milliseconds(long from, long to) => (to - from) * 1e3 / Stopwatch.Frequency;
+
+    private static double At(double[] sorted, double share) => sorted[(int)(share * (sorted.Length - 1))];
+
+    private static void Check(bool holds, string what)
+    {
+        if (!holds)
+        {
+            throw new InvalidOperationException($"the run is not exact: {what}");
+        }
+    }
+}
