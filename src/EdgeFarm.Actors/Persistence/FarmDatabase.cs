@@ -8,7 +8,7 @@ namespace EdgeFarm.Actors.Persistence;
 /// <summary>Which database keeps journal, snapshots, read model and result cache.</summary>
 public enum DatabaseKind
 {
-    /// <summary>One file; for the embedded farm.</summary>
+    /// <summary>Files; for the embedded farm.</summary>
     Sqlite = 0,
 
     /// <summary>A server; for the cluster.</summary>
@@ -17,15 +17,21 @@ public enum DatabaseKind
 
 /// <summary>Where the farm's tables are.</summary>
 /// <param name="Kind">Database product.</param>
-/// <param name="ConnectionString">As its ADO.NET provider reads it.</param>
-public sealed record FarmDatabaseOptions(DatabaseKind Kind, string ConnectionString)
+/// <param name="ConnectionString">Of the journal, as its ADO.NET provider reads it.</param>
+/// <param name="RowsConnectionString">
+/// Of what the projection writes. SQLite has one writer a file, and who finds it taken sleeps and tries again; in a file of their own the
+/// rows never hold up the journal. On PostgreSQL it is the journal's.
+/// </param>
+public sealed record FarmDatabaseOptions(DatabaseKind Kind, string ConnectionString, string RowsConnectionString)
 {
-    /// <summary>One SQLite file; its directory must exist.</summary>
-    public static FarmDatabaseOptions SqliteFile(string path) => new(
-        DatabaseKind.Sqlite, new SqliteConnectionStringBuilder { DataSource = path, Mode = SqliteOpenMode.ReadWriteCreate }.ConnectionString);
+    /// <summary>A SQLite file for the journal and one beside it for the rows (<c>farm.db</c>, <c>farm.rows.db</c>); their directory must exist.</summary>
+    public static FarmDatabaseOptions SqliteFile(string path) => new(DatabaseKind.Sqlite, File(path), File(Path.ChangeExtension(path, $".rows{Path.GetExtension(path)}")));
 
     /// <summary>A PostgreSQL database.</summary>
-    public static FarmDatabaseOptions PostgreSql(string connectionString) => new(DatabaseKind.PostgreSql, connectionString);
+    public static FarmDatabaseOptions PostgreSql(string connectionString) => new(DatabaseKind.PostgreSql, connectionString, connectionString);
+
+    private static string File(string path) =>
+        new SqliteConnectionStringBuilder { DataSource = path, Mode = SqliteOpenMode.ReadWriteCreate }.ConnectionString;
 }
 
 /// <summary>Opens connections and makes the tables that EdgeFarm itself reads (the journal's are made by its plugin).</summary>
@@ -36,21 +42,55 @@ public sealed class FarmDatabase(FarmDatabaseOptions options)
     // is acknowledged: with NORMAL a power cut could take a committed transaction back.
     internal const string SqlitePragmas = "PRAGMA synchronous=FULL; PRAGMA busy_timeout=15000;";
 
+    // Rows and their offset are taken back together, and the journal makes them again.
+    private const string SqliteRowsPragmas = "PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=15000;";
+
     /// <summary>Where the tables are.</summary>
     public FarmDatabaseOptions Options { get; } = options;
 
-    /// <summary>Opens a connection.</summary>
-    public async Task<DbConnection> OpenAsync(CancellationToken cancellationToken)
+    /// <summary>Opens a connection to the journal and what else cannot be made again.</summary>
+    public Task<DbConnection> OpenAsync(CancellationToken cancellationToken) => OpenAsync(Options.ConnectionString, SqlitePragmas, cancellationToken);
+
+    /// <summary>Opens a connection to what the projection writes: read model and result cache.</summary>
+    public Task<DbConnection> OpenRowsAsync(CancellationToken cancellationToken) =>
+        OpenAsync(Options.RowsConnectionString, SqliteRowsPragmas, cancellationToken);
+
+    /// <summary>Makes what is missing. Runs before the actor system starts, because WAL cannot be switched on under open transactions.</summary>
+    public async Task InitializeAsync(CancellationToken cancellationToken)
     {
-        DbConnection connection = Options.Kind == DatabaseKind.Sqlite
-            ? new SqliteConnection(Options.ConnectionString)
-            : new NpgsqlConnection(Options.ConnectionString);
+        await using (var journal = await OpenAsync(cancellationToken))
+        {
+            await InitializeAsync(journal, FarmSchema.Statements, cancellationToken);
+        }
+
+        await using var rows = await OpenRowsAsync(cancellationToken);
+        await InitializeAsync(rows, FarmSchema.RowStatements, cancellationToken);
+    }
+
+    private async Task InitializeAsync(DbConnection connection, string[] statements, CancellationToken cancellationToken)
+    {
+        if (Options.Kind == DatabaseKind.Sqlite)
+        {
+            await connection.RunAsync("PRAGMA journal_mode=WAL", cancellationToken);
+        }
+
+        foreach (var statement in statements)
+        {
+            // The one difference in the schema: the name of the type for bytes.
+            var sql = Options.Kind == DatabaseKind.PostgreSql ? statement.Replace(" blob", " bytea", StringComparison.Ordinal) : statement;
+            await connection.RunAsync(sql, cancellationToken);
+        }
+    }
+
+    private async Task<DbConnection> OpenAsync(string connectionString, string pragmas, CancellationToken cancellationToken)
+    {
+        DbConnection connection = Options.Kind == DatabaseKind.Sqlite ? new SqliteConnection(connectionString) : new NpgsqlConnection(connectionString);
         try
         {
             await connection.OpenAsync(cancellationToken);
             if (Options.Kind == DatabaseKind.Sqlite)
             {
-                await connection.RunAsync(SqlitePragmas, cancellationToken);
+                await connection.RunAsync(pragmas, cancellationToken);
             }
 
             return connection;
@@ -59,23 +99,6 @@ public sealed class FarmDatabase(FarmDatabaseOptions options)
         {
             await connection.DisposeAsync();
             throw;
-        }
-    }
-
-    /// <summary>Makes what is missing. Runs before the actor system starts, because WAL cannot be switched on under open transactions.</summary>
-    public async Task InitializeAsync(CancellationToken cancellationToken)
-    {
-        await using var connection = await OpenAsync(cancellationToken);
-        if (Options.Kind == DatabaseKind.Sqlite)
-        {
-            await connection.RunAsync("PRAGMA journal_mode=WAL", cancellationToken);
-        }
-
-        foreach (var statement in FarmSchema.Statements)
-        {
-            // The one difference in the schema: the name of the type for bytes.
-            var sql = Options.Kind == DatabaseKind.PostgreSql ? statement.Replace(" blob", " bytea", StringComparison.Ordinal) : statement;
-            await connection.RunAsync(sql, cancellationToken);
         }
     }
 }

@@ -6,20 +6,25 @@ internal static class FarmSchema
     /// <summary>Tables that the projection can make again from the journal.</summary>
     public static readonly string[] ReadModelTables = ["farm_sweeps", "farm_sweep_labels", "farm_jobs", "farm_entries", "farm_metrics", "farm_offsets"];
 
+    /// <summary>Beside the journal: what cannot be made again.</summary>
     public static readonly string[] Statements =
     [
-        // The truth about request ids; not part of the read model.
         """
         create table if not exists farm_requests (
           request_id text primary key, content_digest text not null, sweep text not null, created_at bigint not null)
         """,
+        "create table if not exists farm_counters (name text primary key, value bigint not null)",
+    ];
+
+    /// <summary>What the projection writes.</summary>
+    public static readonly string[] RowStatements =
+    [
         """
         create table if not exists farm_results (
           action text primary key, kind text not null, operation text not null, engine text not null,
           components text not null, outcome blob not null, job text not null, created_at bigint not null)
         """,
         "create index if not exists farm_results_operation on farm_results (operation, engine)",
-        "create table if not exists farm_counters (name text primary key, value bigint not null)",
         "create table if not exists farm_offsets (name text primary key, position bigint not null)",
         """
         create table if not exists farm_sweeps (

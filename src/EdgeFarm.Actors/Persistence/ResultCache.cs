@@ -38,7 +38,7 @@ public sealed class SqlResultCache(FarmDatabase database, Func<ArtifactRef, Canc
     public async Task<ImmutableDictionary<Digest, JobOutcome>> LookupAsync(IReadOnlyCollection<Digest> actions, CancellationToken cancellationToken)
     {
         var found = ImmutableDictionary.CreateBuilder<Digest, JobOutcome>();
-        await using var connection = await database.OpenAsync(cancellationToken);
+        await using var connection = await database.OpenRowsAsync(cancellationToken);
         foreach (var chunk in actions.Distinct().Chunk(500))
         {
             var names = string.Join(",", chunk.Select((_, i) => $"@a{i}"));
@@ -70,24 +70,33 @@ public sealed class SqlResultCache(FarmDatabase database, Func<ArtifactRef, Canc
     internal static async Task FillAsync(
         DbConnection connection, DbTransaction transaction, IEnumerable<CacheFill> fills, DateTimeOffset now, CancellationToken cancellationToken)
     {
+        await using var command = connection.Command(
+            """
+            insert into farm_results (action, kind, operation, engine, components, outcome, job, created_at)
+            values (@action, @kind, @operation, @engine, @components, @outcome, @job, @created)
+            on conflict (action) do update set outcome = excluded.outcome, job = excluded.job, created_at = excluded.created_at
+            """,
+            ("action", ""),
+            ("kind", ""),
+            ("operation", ""),
+            ("engine", ""),
+            ("components", ""),
+            ("outcome", Array.Empty<byte>()),
+            ("job", ""),
+            ("created", now.UnixMilliseconds()));
+        command.Transaction = transaction;
         foreach (var (job, outcome) in fills)
         {
             var spec = job.Spec;
             var components = ActionDigest.Components(spec.Kind, spec.Operation, spec.Engine, spec.Parameters, job.Inputs);
-            await connection.Command(
-                """
-                insert into farm_results (action, kind, operation, engine, components, outcome, job, created_at)
-                values (@action, @kind, @operation, @engine, @components, @outcome, @job, @created)
-                on conflict (action) do update set outcome = excluded.outcome, job = excluded.job, created_at = excluded.created_at
-                """,
-                ("action", job.Action.Hex),
-                ("kind", spec.Kind.ToString()),
-                ("operation", spec.Operation),
-                ("engine", spec.Engine.Id),
-                ("components", JsonSerializer.Serialize(components.Select(c => new[] { c.Key, c.Value }))),
-                ("outcome", outcome.Wire().ToByteArray()),
-                ("job", spec.Id),
-                ("created", now.UnixMilliseconds())).RunAsync(transaction, cancellationToken);
+            command.Parameters["action"].Value = job.Action.Hex;
+            command.Parameters["kind"].Value = spec.Kind.ToString();
+            command.Parameters["operation"].Value = spec.Operation;
+            command.Parameters["engine"].Value = spec.Engine.Id;
+            command.Parameters["components"].Value = JsonSerializer.Serialize(components.Select(c => new[] { c.Key, c.Value }));
+            command.Parameters["outcome"].Value = outcome.Wire().ToByteArray();
+            command.Parameters["job"].Value = spec.Id;
+            await command.ExecuteNonQueryAsync(cancellationToken);
         }
     }
 
@@ -96,7 +105,7 @@ public sealed class SqlResultCache(FarmDatabase database, Func<ArtifactRef, Canc
         ImmutableArray<KeyValuePair<string, string>> components, CancellationToken cancellationToken)
     {
         var here = components.ToDictionary(c => c.Key, c => c.Value, StringComparer.Ordinal);
-        await using var connection = await database.OpenAsync(cancellationToken);
+        await using var connection = await database.OpenRowsAsync(cancellationToken);
         var rows = await connection.Command(
             "select components from farm_results where operation = @operation and engine = @engine order by created_at desc limit @limit",
             ("operation", here.GetValueOrDefault("operation", "")),

@@ -22,7 +22,7 @@ internal sealed class LeaderboardSql(FarmDatabase database, LeaderboardQuery que
     public async Task<Page<LeaderboardEntry>> ReadAsync(CancellationToken cancellationToken)
     {
         AddFilters();
-        await using var connection = await database.OpenAsync(cancellationToken);
+        await using var connection = await database.OpenRowsAsync(cancellationToken);
         var page = query.Sort is { } metric
             ? await ReadSortedAsync(connection, metric, cancellationToken)
             : await ReadInOrderAsync(connection, cancellationToken);

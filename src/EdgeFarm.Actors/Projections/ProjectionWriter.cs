@@ -21,7 +21,7 @@ internal sealed class ProjectionWriter(FarmDatabase database, TimeProvider time)
     /// <summary>Up to where the events are in the rows.</summary>
     public async Task<long> ReadOffsetAsync(CancellationToken cancellationToken)
     {
-        await using var connection = await database.OpenAsync(cancellationToken);
+        await using var connection = await database.OpenRowsAsync(cancellationToken);
         var rows = await connection.Command("select position from farm_offsets where name = @name", ("name", Name))
             .ReadAsync(r => r.GetInt64(0), cancellationToken);
         return rows.Count == 0 ? 0 : rows[0];
@@ -30,7 +30,7 @@ internal sealed class ProjectionWriter(FarmDatabase database, TimeProvider time)
     /// <summary>Brings the rows of some sweeps up to date and moves the offset.</summary>
     public async Task WriteAsync(IReadOnlyCollection<FoldedSweep> sweeps, long from, long to, CancellationToken cancellationToken)
     {
-        await using var connection = await database.OpenAsync(cancellationToken);
+        await using var connection = await database.OpenRowsAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         foreach (var sweep in sweeps)
         {
@@ -56,7 +56,7 @@ internal sealed class ProjectionWriter(FarmDatabase database, TimeProvider time)
     /// <summary>Empties the read model; the projection then fills it again from the first event.</summary>
     public async Task TruncateAsync(CancellationToken cancellationToken)
     {
-        await using var connection = await database.OpenAsync(cancellationToken);
+        await using var connection = await database.OpenRowsAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         foreach (var table in FarmSchema.ReadModelTables)
         {

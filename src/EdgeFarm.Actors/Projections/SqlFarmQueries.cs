@@ -23,7 +23,7 @@ internal sealed class SqlFarmQueries(FarmDatabase database, ProjectionSignal sig
     public async Task<Page<SweepView>> ListSweepsAsync(int pageSize, string pageToken, CancellationToken cancellationToken)
     {
         var after = PageToken.Read(pageToken, 2);
-        await using var connection = await database.OpenAsync(cancellationToken);
+        await using var connection = await database.OpenRowsAsync(cancellationToken);
         var rows = await connection.Command(
             $"""
             select document from farm_sweeps
@@ -45,7 +45,7 @@ internal sealed class SqlFarmQueries(FarmDatabase database, ProjectionSignal sig
     public async Task<Page<JobView>> ListJobsAsync(string sweep, bool failedOnly, int pageSize, string pageToken, CancellationToken cancellationToken)
     {
         var after = PageToken.Read(pageToken, 1);
-        await using var connection = await database.OpenAsync(cancellationToken);
+        await using var connection = await database.OpenRowsAsync(cancellationToken);
         var rows = await connection.Command(
             $"""
             select document, ordinal from farm_jobs where sweep = @sweep and ordinal > @after {(failedOnly ? "and status = @failed" : "")}
@@ -70,7 +70,7 @@ internal sealed class SqlFarmQueries(FarmDatabase database, ProjectionSignal sig
         var json = await FindAsync("select document from farm_entries where id = @id", id, cancellationToken);
         if (json is null && id.Length > 0)
         {
-            await using var connection = await database.OpenAsync(cancellationToken);
+            await using var connection = await database.OpenRowsAsync(cancellationToken);
             var rows = await connection.Command(
                 "select document from farm_entries where substr(id, 1, @length) = @id limit 2", ("length", id.Length), ("id", id))
                 .ReadAsync(r => r.GetString(0), cancellationToken);
@@ -82,7 +82,7 @@ internal sealed class SqlFarmQueries(FarmDatabase database, ProjectionSignal sig
 
     public async Task<ImmutableArray<LeaderboardEntry>> EntryHistoryAsync(string id, CancellationToken cancellationToken)
     {
-        await using var connection = await database.OpenAsync(cancellationToken);
+        await using var connection = await database.OpenRowsAsync(cancellationToken);
         var rows = await connection.Command(
             """
             select document from farm_entries where id = @id
@@ -120,7 +120,7 @@ internal sealed class SqlFarmQueries(FarmDatabase database, ProjectionSignal sig
     internal async Task<ImmutableArray<string>> UnfinishedAsync(CancellationToken cancellationToken)
     {
         await CaughtUpAsync(cancellationToken);
-        await using var connection = await database.OpenAsync(cancellationToken);
+        await using var connection = await database.OpenRowsAsync(cancellationToken);
         return
         [
             .. await connection.Command("select id from farm_sweeps where status = @running order by created_at, id", ("running", (int)SweepStatus.Running))
@@ -151,7 +151,7 @@ internal sealed class SqlFarmQueries(FarmDatabase database, ProjectionSignal sig
 
     private async Task<string?> FindAsync(string sql, string id, CancellationToken cancellationToken)
     {
-        await using var connection = await database.OpenAsync(cancellationToken);
+        await using var connection = await database.OpenRowsAsync(cancellationToken);
         var rows = await connection.Command(sql, ("id", id)).ReadAsync(r => r.GetString(0), cancellationToken);
         return rows.Count == 0 ? null : rows[0];
     }
