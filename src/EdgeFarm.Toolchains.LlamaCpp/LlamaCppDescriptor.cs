@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using EdgeFarm.Core.Planning;
+using EdgeFarm.Toolchains.LlamaCpp.Conversion;
 using EdgeFarm.Toolchains.LlamaCpp.Quantization;
 
 namespace EdgeFarm.Toolchains.LlamaCpp;
@@ -9,6 +10,9 @@ public static class LlamaCppDescriptor
 {
     /// <summary>Id of the toolchain and of its runtime.</summary>
     public const string Id = "llama.cpp";
+
+    /// <summary>The pass that makes a GGUF file of a Hugging Face checkpoint directory.</summary>
+    public const string ConversionPass = "GgufConversion";
 
     /// <summary>The pass that quantizes.</summary>
     public const string QuantizationPass = "GgufQuantization";
@@ -27,16 +31,26 @@ public static class LlamaCppDescriptor
     /// <summary>The toolchain.</summary>
     public static ToolchainDescriptor Value { get; } = new(
         Identity,
-        [FormatNames.Gguf],
+        [FormatNames.Gguf, FormatNames.HuggingFace],
         "F16",
         [.. LlamaQuantTypes.All.Select(Form)],
-        [Quantization],
+        [Conversion, Quantization],
         new RuntimeDescriptor(
             Identity,
             [FormatNames.Gguf],
             Benchmark,
             ["size", "load_time", "peak_memory", "model_memory", "pp", "tg", "ttft"],
             [new EvaluationDescriptor(PerplexityOperation, NeedsText: true, NeedsBaseline: false, TakesData: false, Perplexity, ["perplexity"])]));
+
+    private static PassDescriptor Conversion => new(
+        ConversionPass,
+        [FormatNames.HuggingFace],
+        FormatNames.Gguf,
+        [
+            new("outtype", ParameterType.Choice, "auto", "type of the matrices; auto keeps BF16 and F16 and makes F16 of the rest") { Choices = [.. ConversionJob.OutTypes.Keys] },
+            new("strict", ParameterType.Boolean, "false", "refuse what llama.cpp would load and compute differently, instead of warning"),
+        ],
+        "converts a Hugging Face checkpoint to GGUF, as llama.cpp's converter does");
 
     private static PassDescriptor Quantization => new(
         QuantizationPass,

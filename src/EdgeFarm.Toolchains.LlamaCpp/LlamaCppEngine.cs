@@ -6,6 +6,7 @@ using EdgeFarm.Core.Jobs;
 using EdgeFarm.Core.Measurements;
 using EdgeFarm.Core.Planning;
 using EdgeFarm.Toolchains.LlamaCpp.Benchmarking;
+using EdgeFarm.Toolchains.LlamaCpp.Conversion;
 using EdgeFarm.Toolchains.LlamaCpp.Engine;
 using EdgeFarm.Toolchains.LlamaCpp.Evaluation;
 using EdgeFarm.Toolchains.LlamaCpp.Imatrix;
@@ -49,6 +50,7 @@ public sealed class LlamaCppEngine : IToolchainEngine
             var hooks = new LlamaHooks((_, line) => job.Log(line), step => job.Progress(step.Fraction, $"{step.Stage} {step.Detail}".TrimEnd()), cancellationToken);
             return (job.Kind, job.Operation) switch
             {
+                (JobKind.Optimize, LlamaCppDescriptor.ConversionPass) => Convert(job, parameters, hooks),
                 (JobKind.Optimize, LlamaCppDescriptor.QuantizationPass) => Quantize(job, parameters, hooks),
                 (JobKind.Optimize, LlamaCppDescriptor.ImportanceMatrixPass) => ImportanceMatrix(job, parameters, hooks),
                 (JobKind.Benchmark, _) => Benchmark(job, parameters, hooks),
@@ -60,6 +62,27 @@ public sealed class LlamaCppEngine : IToolchainEngine
         {
             return e.Failure;
         }
+    }
+
+    private static Outcome<EngineResult> Convert(JobContext job, JobParameters parameters, LlamaHooks hooks)
+    {
+        Input(job, "model");
+        var outcome = ConversionJob.Run(job, Path.Combine(job.OutputDirectory, ModelFile), parameters, hooks);
+        if (!outcome.IsOk)
+        {
+            return outcome.Failure!;
+        }
+
+        var (report, library) = outcome.Value;
+        return new EngineResult
+        {
+            Outputs = [new OutputFile("model", ModelFile, FormatNames.Gguf)],
+            Result = Result(library) with
+            {
+                Report = ConversionJob.Describe(report),
+                Warnings = [.. report.Warnings.Select(warning => warning.Message)],
+            },
+        };
     }
 
     private static Outcome<EngineResult> Quantize(JobContext job, JobParameters parameters, LlamaHooks hooks)

@@ -63,6 +63,41 @@ public sealed class EngineTests : IDisposable
     }
 
     [Fact]
+    public void A_checkpoint_directory_becomes_the_cards_file()
+    {
+        var made = Run(JobKind.Optimize, LlamaCppDescriptor.ConversionPass, Parameters(("outtype", "auto"), ("strict", "true")), ("model", TestData.Checkpoint));
+
+        Assert.Equal(("model", "gguf", null), (made.Outputs.Single().Name, made.Outputs.Single().Format, made.Outputs.Single().SameAsInput));
+        using var stream = File.OpenRead(_folder[made.Outputs.Single().FileName]);
+        Assert.Equal("9abb7d367273542b766a4b4d95e8242e5ce01e3694d52d24bc759ade95579940", Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(stream)));
+        using var report = JsonDocument.Parse(made.Result.Report);
+        Assert.Equal((5770496, "half"), (report.RootElement.GetProperty("parameters").GetInt64(), report.RootElement.GetProperty("precision_class").GetString()));
+        Assert.Empty(made.Result.Warnings);
+    }
+
+    [Fact]
+    public void What_llama_cpp_computes_otherwise_is_a_warning_with_its_code_and_strict_refuses_it()
+    {
+        var checkpoint = Directory.CreateDirectory(_folder["windowed"]).FullName;
+        foreach (var file in Directory.GetFiles(TestData.Checkpoint))
+        {
+            File.Copy(file, Path.Combine(checkpoint, Path.GetFileName(file)));
+        }
+
+        var config = Path.Combine(checkpoint, "config.json");
+        File.WriteAllText(config, File.ReadAllText(config).Replace("\"silu\"", "\"gelu\"", StringComparison.Ordinal));
+
+        var made = Run(JobKind.Optimize, LlamaCppDescriptor.ConversionPass, Parameters(("outtype", "q8_0")), ("model", checkpoint));
+        var strict = _engine.Run(Job(JobKind.Optimize, LlamaCppDescriptor.ConversionPass, Parameters(("strict", "true")), ("model", checkpoint)), CancellationToken.None);
+
+        using var report = JsonDocument.Parse(made.Result.Report);
+        var warning = report.RootElement.GetProperty("warnings").EnumerateArray().Single();
+        Assert.Equal(("ActivationIgnored", true), (warning.GetProperty("code").GetString(), warning.GetProperty("computes_differently").GetBoolean()));
+        Assert.Equal(warning.GetProperty("message").GetString(), Assert.Single(made.Result.Warnings));
+        Assert.Equal(FailureType.Unsupported, strict.Failure!.Type);
+    }
+
+    [Fact]
     public void An_importance_matrix_is_an_output_that_forms_take()
     {
         var matrix = Run(JobKind.Optimize, LlamaCppDescriptor.ImportanceMatrixPass, Parameters(("chunks", "2")), ("model", TestData.Model), ("calibration", TestData.HeldOut));

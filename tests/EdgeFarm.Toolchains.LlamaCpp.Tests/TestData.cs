@@ -1,8 +1,9 @@
 using System.Text.Json;
+using EdgeFarm.ModelFormats.Conversion;
 
 namespace EdgeFarm.Toolchains.LlamaCpp.Tests;
 
-/// <summary>Where the tests' files are: the sample model in the repository, its reference figures in the folder of test data.</summary>
+/// <summary>Where the tests' files are: the sample checkpoint in the repository, its reference figures in the folder of test data.</summary>
 internal static class TestData
 {
     private static readonly Lazy<string> s_root = new(() =>
@@ -18,9 +19,22 @@ internal static class TestData
         throw new InvalidOperationException("the tests do not run below the repository");
     });
 
-    public static string Model => Path.Combine(s_root.Value, "src", "EdgeFarm.Samples", "models", "edgefarm-tiny", "edgefarm-tiny-f16.gguf");
+    private static readonly Lazy<string> s_model = new(() =>
+    {
+        var path = Path.Combine(AppContext.BaseDirectory, "edgefarm-tiny-f16.gguf");
+        var converted = CheckpointConverter.Convert(new ConversionRequest(Checkpoint, path, ConversionOutType.F16));
+        return converted.IsOk ? path : throw new InvalidOperationException(converted.Failure!.Message);
+    });
+
+    /// <summary>The sample checkpoint's directory.</summary>
+    public static string Checkpoint => Path.Combine(s_root.Value, "src", "EdgeFarm.Samples", "models", "edgefarm-tiny");
+
+    /// <summary>The sample checkpoint as GGUF in F16, converted once.</summary>
+    public static string Model => s_model.Value;
 
     public static string HeldOut => Path.Combine(s_root.Value, "src", "EdgeFarm.Samples", "data", "held-out.txt");
+
+    public static string Calibration => Path.Combine(s_root.Value, "src", "EdgeFarm.Samples", "data", "calibration.txt");
 
     /// <summary>A file of the model's folder in the test data, or a skipped test.</summary>
     public static string Reference(string name)

@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Jobs;
+using EdgeFarm.ModelFormats.Checkpoints;
 using EdgeFarm.ModelFormats.Gguf;
 using EdgeFarm.ModelFormats.Onnx;
 
@@ -63,13 +64,30 @@ public static class ImportJob
     private static Outcome<(string Format, string Report)> InspectTree(string path, string name)
     {
         // Only the directory itself is looked at: the main file of a model stands there.
+        if (File.Exists(Path.Combine(path, "config.json")) && Directory.EnumerateFiles(path, "*.safetensors", SearchOption.TopDirectoryOnly).Any())
+        {
+            return InspectCheckpoint(path);
+        }
+
         var models = Directory.EnumerateFiles(path, "*.onnx", SearchOption.TopDirectoryOnly).Take(2).ToList();
         return models switch
         {
             [var model] => InspectOnnx(model, $"{name}/{Path.GetFileName(model)}"),
             [_, _] => Failure.InvalidInput($"the directory '{name}' holds several .onnx files; submit the one that is meant, with its external data beside it in a directory of its own"),
-            _ => Failure.Unsupported($"the directory '{name}' is no model that EdgeFarm reads so far: there is no .onnx file in it"),
+            _ => Failure.Unsupported($"the directory '{name}' is no model that EdgeFarm reads so far: there is neither a Hugging Face checkpoint (config.json and *.safetensors) nor an .onnx file in it"),
         };
+    }
+
+    private static Outcome<(string Format, string Report)> InspectCheckpoint(string path)
+    {
+        var opened = Checkpoint.Open(path);
+        if (!opened.IsOk)
+        {
+            return opened.Failure!;
+        }
+
+        using var checkpoint = opened.Value;
+        return (FormatNames.HuggingFace, Report(FormatNames.HuggingFace, checkpoint.Config.Family.Id, checkpoint.Tensors.Sum(t => t.Source.Elements), checkpoint.Tensors.Count));
     }
 
     private static Outcome<(string Format, string Report)> InspectGguf(string path, string name)
