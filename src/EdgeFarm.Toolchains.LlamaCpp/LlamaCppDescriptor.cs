@@ -23,7 +23,16 @@ public static class LlamaCppDescriptor
     /// <summary>The evaluation that reads a text.</summary>
     public const string PerplexityOperation = "Perplexity";
 
+    private const string ImatrixParameter = "imatrix", LogitsOutput = "logits";
+
     private static readonly ImmutableArray<string> CacheTypes = ["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"];
+
+    /// <summary>Metrics of percentiles of the KL divergence.</summary>
+    internal static ImmutableArray<(string Metric, double Percentile)> DivergencePercentiles { get; } =
+        [("kld_p50", 50), ("kld_p90", 90), ("kld_p95", 95), ("kld_p99", 99), ("kld_p999", 99.9), ("kld_max", 100)];
+
+    private static ImmutableArray<string> QualityMetrics =>
+        ["perplexity", "kld_mean", .. DivergencePercentiles.Select(percentile => percentile.Metric), "same_top", "rms_dp", "mean_dp", "perplexity_ratio"];
 
     /// <summary>The build that EdgeFarm ships: the npm packages' llama.cpp.</summary>
     public static EngineIdentity Identity { get; } = new(Id, "0.5.0", "0ad4a86");
@@ -33,14 +42,20 @@ public static class LlamaCppDescriptor
         Identity,
         [FormatNames.Gguf, FormatNames.HuggingFace],
         "F16",
-        [.. LlamaQuantTypes.All.Select(Form)],
+        [.. LlamaQuantTypes.All.SelectMany(Forms)],
         [Conversion, Quantization],
         new RuntimeDescriptor(
             Identity,
             [FormatNames.Gguf],
             Benchmark,
             ["size", "load_time", "peak_memory", "model_memory", "pp", "tg", "ttft"],
-            [new EvaluationDescriptor(PerplexityOperation, NeedsText: true, NeedsBaseline: false, TakesData: false, Perplexity, ["perplexity"])]));
+            [new EvaluationDescriptor(PerplexityOperation, NeedsText: true, NeedsBaseline: false, TakesData: false, Perplexity, QualityMetrics)
+            {
+                Reference = new ReferenceDescriptor(LogitsOutput, "save_logits", "kld", ["type_k", "type_v", "flash_attn"]),
+            }]))
+    {
+        Preparations = [ImportanceMatrix],
+    };
 
     private static PassDescriptor Conversion => new(
         ConversionPass,
@@ -50,7 +65,12 @@ public static class LlamaCppDescriptor
             new("outtype", ParameterType.Choice, "auto", "type of the matrices; auto keeps BF16 and F16 and makes F16 of the rest") { Choices = [.. ConversionJob.OutTypes.Keys] },
             new("strict", ParameterType.Boolean, "false", "refuse what llama.cpp would load and compute differently, instead of warning"),
         ],
-        "converts a Hugging Face checkpoint to GGUF, as llama.cpp's converter does");
+        "converts a Hugging Face checkpoint to GGUF, as llama.cpp's converter does")
+    {
+        // Of auto only the checkpoint tells it, and the result does.
+        Precision = new PrecisionRule("outtype", ImmutableSortedDictionary.CreateRange(
+            StringComparer.Ordinal, [KeyValuePair.Create("f32", "full"), KeyValuePair.Create("f16", "half"), KeyValuePair.Create("bf16", "half"), KeyValuePair.Create("q8_0", "5-8")])),
+    };
 
     private static PassDescriptor Quantization => new(
         QuantizationPass,
@@ -65,9 +85,25 @@ public static class LlamaCppDescriptor
             new("token_embedding_type", ParameterType.Choice, null, "type of the token embeddings") { Choices = TensorTypes },
             new("tensor_type", ParameterType.Text, null, "types by pattern of the tensor's name, e.g. attn_v=q8_0 ffn_down=q6_k; the first match decides"),
             new("prune_layers", ParameterType.Text, null, "numbers of layers to leave out, from 0, e.g. 3,4"),
-            new("imatrix", ParameterType.DataSet, null, "importance matrix in GGUF form (llama-imatrix)"),
+            new(ImatrixParameter, ParameterType.DataSet, null, "importance matrix that llama-imatrix wrote (GGUF), or a text to compute it of") { PreparedBy = ImportanceMatrixPass },
+            .. ImportanceMatrix.Parameters.Select(parameter => parameter with { Name = $"{ImatrixParameter}_{parameter.Name}", Default = null }),
         ],
-        "quantizes a GGUF model, as llama-quantize does");
+        "quantizes a GGUF model, as llama-quantize does")
+    {
+        Precision = new PrecisionRule("ftype", LlamaQuantTypes.All.ToImmutableSortedDictionary(type => type.Name, type => type.PrecisionClass, StringComparer.Ordinal)),
+    };
+
+    private static PreparationDescriptor ImportanceMatrix => new(
+        ImportanceMatrixPass,
+        "calibration",
+        [FormatNames.Text],
+        ImatrixParameter,
+        FormatNames.Gguf,
+        [
+            new("context", ParameterType.Integer, "512", "tokens per chunk of the text that the matrix is computed of; 512 where it is left out") { Minimum = 8, Maximum = 1 << 20 },
+            new("chunks", ParameterType.Integer, "-1", "most chunks of that text; all where it is left out or -1") { Minimum = -1, Maximum = int.MaxValue },
+            new("process_output", ParameterType.Boolean, "false", "whether output.weight is part of the matrix"),
+        ]);
 
     private static ImmutableArray<string> TensorTypes => [.. LlamaQuantTypes.TensorTypes.Select(type => type.ToString().ToLowerInvariant())];
 
@@ -89,6 +125,7 @@ public static class LlamaCppDescriptor
     [
         new("context", ParameterType.Integer, "512", "tokens per chunk of the text; the second half of each is scored") { Minimum = 8, Maximum = 1 << 20 },
         new("chunks", ParameterType.Integer, "20", "most chunks to read; -1 reads all") { Minimum = -1, Maximum = int.MaxValue },
+        new("kld", ParameterType.Boolean, "true", "compare with the baseline's logits, which take twice the vocabulary in bytes per scored token"),
         new("threads", ParameterType.Integer, "auto", "threads; auto takes the physical cores that may be used") { Choices = ["auto"], Minimum = 1, Maximum = 512 },
         .. Cache,
         new("n_gpu_layers", ParameterType.Integer, "-1", "layers on a device that is not the CPU; -1 for all") { Minimum = -1, Maximum = int.MaxValue },
@@ -101,11 +138,24 @@ public static class LlamaCppDescriptor
         new("flash_attn", ParameterType.Choice, "auto", "flash attention") { Choices = ["auto", "on", "off"] },
     ];
 
-    private static FormDescriptor Form(LlamaQuantType type) => new(
-        type.Name,
-        [new PassStep(QuantizationPass, Defaults(Quantization).SetItem("ftype", type.Name))],
-        type.PrecisionClass,
-        type.NeedsImatrix ? $"{type.DefaultType} and others; needs an importance matrix" : $"{type.DefaultType} and others");
+    /// <summary>A type as it is, where it may be made so, and with an importance matrix, where one has an effect.</summary>
+    private static IEnumerable<FormDescriptor> Forms(LlamaQuantType type)
+    {
+        ImmutableArray<PassStep> steps = [new PassStep(QuantizationPass, Defaults(Quantization).SetItem("ftype", type.Name))];
+        if (!type.NeedsImatrix)
+        {
+            yield return new FormDescriptor(type.Name, steps, type.PrecisionClass, $"{type.DefaultType} and others");
+        }
+
+        if (type.TakesImatrix)
+        {
+            yield return new FormDescriptor($"{type.Name}+imatrix", steps, type.PrecisionClass, $"{type.DefaultType} and others, weighted by the recipe's calibration")
+            {
+                Aliases = type.NeedsImatrix ? [type.Name] : [],
+                Calibration = ImatrixParameter,
+            };
+        }
+    }
 
     private static ImmutableSortedDictionary<string, string> Defaults(PassDescriptor pass) =>
         pass.Parameters.Where(parameter => parameter.Default is not null)

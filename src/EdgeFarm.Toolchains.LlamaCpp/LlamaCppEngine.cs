@@ -34,7 +34,7 @@ public sealed class LlamaCppEngine : IToolchainEngine
         var info = probe.Value;
         var identity = Identity(info);
         return new EngineProbe(
-            new ToolchainInfo(identity, [.. LlamaCppDescriptor.Value.Passes.Select(pass => pass.Type)]),
+            new ToolchainInfo(identity, [.. LlamaCppDescriptor.Value.Passes.Select(pass => pass.Type), .. LlamaCppDescriptor.Value.Preparations.Select(preparation => preparation.Operation)]),
             new RuntimeInfo(identity, info.Variant, info.Digest.Hex, [FormatNames.Gguf], [.. Computing(info).Select(device => device.FarmId)]),
             [.. Computing(info).Where(device => device.Kind != LlamaDeviceKind.Cpu).Select(ToDevice)],
             [$"llama.cpp {info.Version} ({info.Commit}), CPU variant {info.Variant}, features {string.Join(" ", info.Features)}, from {info.Directory}"]);
@@ -276,8 +276,11 @@ public sealed class LlamaCppEngine : IToolchainEngine
                 [
                     Of("perplexity", result.Perplexity),
                     Of("kld_mean", result.MeanDivergence),
-                    new Measurement("kld_p99", [result.DivergencePercentiles[99]], LlamaCppDescriptor.Id),
+                    .. LlamaCppDescriptor.DivergencePercentiles.Select(p => new Measurement(p.Metric, [result.DivergencePercentiles[p.Percentile]], LlamaCppDescriptor.Id)),
                     Of("same_top", result.SameTop),
+                    Of("rms_dp", result.RmsProbabilityChange),
+                    Of("mean_dp", result.MeanProbabilityChange),
+                    Of("perplexity_ratio", result.PerplexityRatio),
                 ],
                 Settings = result.Settings.ToImmutableSortedDictionary(StringComparer.Ordinal).SetItem("chunks", result.Chunks.ToString(CultureInfo.InvariantCulture)),
                 Report = JsonSerializer.Serialize(new

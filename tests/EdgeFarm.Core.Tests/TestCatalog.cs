@@ -17,8 +17,16 @@ internal static class TestCatalog
         NeedsText: true,
         NeedsBaseline: false,
         TakesData: false,
-        [Integer("context", "512", 8, 4096), Integer("chunks", "20", 1, 1000)],
-        ["perplexity"]);
+        [
+            Integer("context", "512", 8, 4096),
+            Integer("chunks", "20", 1, 1000),
+            new("type_k", ParameterType.Choice, "f16", "") { Choices = ["f16", "q8_0", "q4_0"] },
+            new("kld", ParameterType.Boolean, "true", ""),
+        ],
+        ["perplexity", "kld_mean"])
+    {
+        Reference = new ReferenceDescriptor("logits", "save_logits", "kld", ["type_k"]),
+    };
 
     private static readonly EvaluationDescriptor CompareOutputs = new(
         "CompareOutputs", NeedsText: false, NeedsBaseline: true, TakesData: true, [Integer("samples", "32", 1, 1000)], ["cosine", "sqnr"]);
@@ -31,9 +39,23 @@ internal static class TestCatalog
             new("F16", [new("GgufQuantize", Parameters(("type", "F16")))], "half", ""),
             new("Q8_0", [new("GgufQuantize", Parameters(("type", "Q8_0")))], "5-8", ""),
             new("Q4_K_M", [new("GgufQuantize", Parameters(("type", "Q4_K_M")))], "3-4", ""),
+            new("Q4_K_M+imatrix", [new("GgufQuantize", Parameters(("type", "Q4_K_M")))], "3-4", "") { Calibration = "imatrix" },
+            new("IQ2_XS+imatrix", [new("GgufQuantize", Parameters(("type", "IQ2_XS")))], "1-2", "") { Calibration = "imatrix", Aliases = ["IQ2_XS"] },
         ],
         [
-            new("GgufQuantize", ["gguf"], "gguf", [new("type", ParameterType.Choice, null, "") { Choices = ["F16", "Q8_0", "Q4_K_M"] }], ""),
+            new(
+                "GgufQuantize",
+                ["gguf"],
+                "gguf",
+                [
+                    new("type", ParameterType.Choice, null, "") { Choices = ["F16", "Q8_0", "Q4_K_M", "IQ2_XS"] },
+                    new("imatrix", ParameterType.DataSet, null, "matrix") { PreparedBy = "Imatrix" },
+                    Integer("imatrix_chunks", null, -1, 1000),
+                ],
+                "")
+            {
+                Precision = new PrecisionRule("type", Parameters(("F16", "half"), ("Q8_0", "5-8"), ("Q4_K_M", "3-4"))),
+            },
             new("HfToGguf", ["hf"], "gguf", [], ""),
         ],
         new RuntimeDescriptor(
@@ -41,7 +63,10 @@ internal static class TestCatalog
             ["gguf"],
             [Integer("prompt", "512", 1, 8192), Integer("generate", "128", 1, 8192), new("threads", ParameterType.Text, "auto", "")],
             ["pp", "tg"],
-            [Perplexity]));
+            [Perplexity]))
+    {
+        Preparations = [new PreparationDescriptor("Imatrix", "calibration", ["text"], "imatrix", "gguf", [Integer("chunks", "-1", -1, 1000)])],
+    };
 
     public static readonly ToolchainDescriptor OnnxRuntime = new(
         Onnx,
@@ -98,6 +123,6 @@ internal static class TestCatalog
     public static PassSpec Pass(string type, params (string Name, string[] Values)[] parameters) =>
         new(type, parameters.ToImmutableSortedDictionary(p => p.Name, p => p.Values.ToImmutableArray(), StringComparer.Ordinal));
 
-    private static ParameterDescriptor Integer(string name, string value, double minimum, double maximum) =>
+    private static ParameterDescriptor Integer(string name, string? value, double minimum, double maximum) =>
         new(name, ParameterType.Integer, value, "") { Minimum = minimum, Maximum = maximum };
 }

@@ -71,7 +71,10 @@ internal static class SubmissionMapping
             [.. r.Types_],
             r.Passes.Array(p => new PassSpec(p.Type, p.Parameters.Sorted(v => v.Items.ToImmutableArray()))),
             [.. r.Models],
-            [.. r.On])),
+            [.. r.On])
+        {
+            Calibration = r.HasCalibration ? r.Calibration : null,
+        }),
         s.Targets.Array(t => new TargetSpec(t.Id, t.Require.Sorted(), t.Devices)),
         s.Benchmark.Sorted(),
         s.Quality.Array(q => new QualitySpec(
@@ -101,6 +104,11 @@ internal static class SubmissionMapping
         if (r.Name is { } name)
         {
             wire.Name = name;
+        }
+
+        if (r.Calibration is { } calibration)
+        {
+            wire.Calibration = calibration;
         }
 
         wire.Types_.Put(r.Types, t => t);

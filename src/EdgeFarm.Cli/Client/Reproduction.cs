@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using EdgeFarm.Contracts.V1;
+using EdgeFarm.Core.Planning;
 using EdgeFarm.Core.Sweeps;
 using EdgeFarm.Server;
 using EdgeFarm.Server.SweepFiles;
@@ -29,13 +30,13 @@ internal static class Reproduction
         var models = spec.Models.Where(m => m.Id == entry.Model)
             .Select(m => m.Source.StartsWith("file:", StringComparison.Ordinal) && imported is { Length: > 0 } ? m with { Source = $"blob:{imported}" } : m)
             .ToImmutableArray();
-        var named = BuiltInToolchains.Catalog.Find(entry.Toolchain)?.FindForm(entry.Form) is not null;
-        var recipe = named
-            ? new RecipeSpec(entry.Toolchain, null, [entry.Form], [], [], [])
+        var named = BuiltInToolchains.Catalog.Find(entry.Toolchain)?.FindForm(entry.Form);
+        var recipe = named is not null
+            ? new RecipeSpec(entry.Toolchain, null, [entry.Form], [], [], []) { Calibration = Calibration(named, entry) }
             : new RecipeSpec(entry.Toolchain, Stem(entry.Form), [], [.. entry.Recipe.Select(p => new PassSpec(
                 p.Type, p.Parameters.ToImmutableSortedDictionary(x => x.Key, x => ImmutableArray.Create(x.Value), StringComparer.Ordinal)))], [], []);
         var quality = spec.Quality.Where(q => q.Models.IsEmpty || q.Models.Contains(entry.Model)).Select(q => q with { Models = [] }).ToImmutableArray();
-        var used = quality.SelectMany(q => new[] { q.Text, q.Data }).Concat(recipe.Passes.SelectMany(p => p.Parameters.Values.SelectMany(v => v))).ToHashSet();
+        var used = quality.SelectMany(q => new[] { q.Text, q.Data }).Concat(recipe.Passes.SelectMany(p => p.Parameters.Values.SelectMany(v => v))).Append(recipe.Calibration).ToHashSet();
         return spec with
         {
             Models = models,
@@ -45,6 +46,11 @@ internal static class Reproduction
             Quality = quality,
         };
     }
+
+    /// <summary>The data set that the row's form was calibrated with; null when it was with none.</summary>
+    private static string? Calibration(FormDescriptor form, Entry entry) =>
+        (form.Calibration is { } parameter ? entry.Recipe.LastOrDefault()?.Parameters.GetValueOrDefault(parameter) : null)
+        ?? entry.Recipe.Select(p => p.Parameters.GetValueOrDefault("calibration")).FirstOrDefault(p => p is not null);
 
     /// <summary>The name that a chain was given: its form is that and the parameters that were varied.</summary>
     private static string Stem(string form)

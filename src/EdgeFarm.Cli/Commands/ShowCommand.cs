@@ -67,7 +67,7 @@ internal static class ShowCommand
 
         Section(write, "recipe", entry.Recipe.Select((p, i) => ($"{i + 1}. {p.Type}", string.Join(", ", p.Parameters.OrderBy(x => x.Key, StringComparer.Ordinal).Select(x => $"{x.Key}={x.Value}")))));
         Section(write, "settings", entry.Settings.OrderBy(s => s.Key, StringComparer.Ordinal).Select(s => (s.Key, s.Value)));
-        Section(write, "metrics", Metrics.All.Where(m => entry.Metrics.ContainsKey(m.Name)).Select(m => (m.Name, Describe(entry, m.Name))));
+        Section(write, "metrics", Metrics.Order(entry.Metrics.Keys).Select(m => (m, Describe(entry, m))));
         Section(write, "environment", entry.Environment.OrderBy(e => e.Key, StringComparer.Ordinal).Select(e => (e.Key, JsonDocuments.Of(e.Value)?.ToJsonString().Trim('"') ?? "")));
         Section(write, "warnings", entry.Warnings.Select(w => ("", w)));
         Section(write, "reports", entry.Reports.OrderBy(r => r.Key, StringComparer.Ordinal).Select(r => (r.Key, r.Value)));

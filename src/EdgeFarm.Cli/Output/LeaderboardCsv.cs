@@ -19,7 +19,7 @@ internal static class LeaderboardCsv
 
     public static void Write(TextWriter writer, IReadOnlyList<Entry> entries)
     {
-        var metrics = Metrics.All.Select(m => m.Name).Where(m => entries.Any(e => e.Metrics.ContainsKey(m))).ToArray();
+        var metrics = Metrics.Order(entries.SelectMany(e => e.Metrics.Keys)).ToArray();
         Line(writer, Columns.Select(c => c.Name).Concat(metrics.SelectMany(m => new[] { m, $"{m}_stddev", $"{m}_relative" })));
         foreach (var entry in entries)
         {

@@ -19,7 +19,7 @@ internal static class Words
     /// <summary>What a job does, for people.</summary>
     public static string Of(Job job)
     {
-        var what = job.Kind is JobKind.Import ? $"import {job.Model}" : $"{job.Model} {job.Form}: {job.Operation}";
+        var what = job.Kind is JobKind.Import ? $"import {job.Model}" : $"{(job.Form.Length == 0 ? job.Model : $"{job.Model} {job.Form}")}: {job.Operation}";
         return job.Target.Length > 0 && job.Kind is JobKind.Benchmark ? $"{what} on {job.Target}" : what;
     }
 

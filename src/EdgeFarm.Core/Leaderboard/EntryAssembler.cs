@@ -34,8 +34,10 @@ public static class EntryAssembler
         var lineage = Lineage(entry.ArtifactJob, specOf);
         var benchmark = endOf(entry.BenchmarkJob);
         var evaluations = entry.EvaluationJobs.Select(endOf).OfType<FinishedJob>().ToList();
+        var references = entry.EvaluationJobs.SelectMany(j => Producers(j, specOf)).Except(lineage).Except(entry.EvaluationJobs).Distinct().ToList();
         var made = lineage.Select(endOf).OfType<FinishedJob>().ToList();
-        var artifact = endOf(entry.ArtifactJob)?.Report.Outcome.Result?.Outputs.GetValueOrDefault("model");
+        var artifactJob = endOf(entry.ArtifactJob)?.Report.Outcome.Result;
+        var artifact = artifactJob?.Outputs.GetValueOrDefault("model");
         var measured = benchmark?.Report.Outcome.Result;
         var results = made.Concat(evaluations).Append(benchmark).Select(f => f?.Report.Outcome.Result).OfType<JobResult>().ToList();
         var figures = evaluations.Append(benchmark).OfType<FinishedJob>().Where(f => f.Report.Outcome.IsSuccess).ToList();
@@ -57,8 +59,8 @@ public static class EntryAssembler
             Device = measured is null ? "" : benchmark!.Report.Device?.DeviceId ?? "",
             DeviceClass = measured is null ? "" : benchmark!.Report.DeviceClass,
             Artifact = artifact,
-            BitsPerWeight = artifact is not null && Parameters(results) is { } parameters ? artifact.Size * 8 / parameters : null,
-            PrecisionClass = entry.PrecisionClass,
+            BitsPerWeight = artifact is not null && Parameters(made, measured) is { } parameters ? artifact.Size * 8 / parameters : null,
+            PrecisionClass = entry.PrecisionClass.Length > 0 ? entry.PrecisionClass : PrecisionOf(artifactJob),
             Settings = measured?.Settings ?? ImmutableSortedDictionary<string, string>.Empty,
             ToolchainVersion = Version(entry.ArtifactJob, specOf, endOf),
             RuntimeVersion = Version(entry.BenchmarkJob, specOf, endOf),
@@ -69,53 +71,88 @@ public static class EntryAssembler
             Flags = [.. figures.SelectMany(f => f.Report.Outcome.Result!.Flags)],
             Attempts = made.Concat(evaluations).Append(benchmark).Sum(f => f?.Attempts ?? 0),
             Cached = made.Count == lineage.Count && made.Concat(evaluations).All(f => f.Report.Cached),
-            Failure = FailureOf(entry, lineage, specOf, endOf),
-            Metrics = MetricsOf(entry, artifact?.Size, measured, evaluations),
-            Warnings = [.. results.SelectMany(r => r.Warnings).Distinct()],
+            Failure = lineage.Append(entry.BenchmarkJob).Concat(references).Concat(entry.EvaluationJobs)
+                .Select(j => endOf(j)?.Report.Outcome.Failure).FirstOrDefault(f => f is not null),
+            Metrics = MetricsOf(entry, artifact?.Size, measured, specOf, endOf),
+            Warnings = [.. results.SelectMany(r => r.Warnings).Concat(VariantWarnings(entry, specOf, endOf)).Distinct()],
             Reports = ReportsOf(lineage.Concat(entry.EvaluationJobs).Append(entry.BenchmarkJob), specOf, endOf),
         };
     }
 
-    /// <summary>The jobs that make an artifact, from the import on: those before it on the input <c>model</c>, and itself.</summary>
+    /// <summary>The jobs that make an artifact, itself included, in the order of the work: those of the input <c>model</c> first.</summary>
     private static List<string> Lineage(string job, Func<string, JobSpec?> specOf)
     {
-        var chain = new List<string>();
-        for (var current = job; current is not null && !chain.Contains(current);)
+        var found = new List<string>();
+        var open = new Stack<(string Job, bool Entered)>([(job, false)]);
+        var seen = new HashSet<string>(StringComparer.Ordinal);
+        while (open.TryPop(out var next))
         {
-            chain.Insert(0, current);
-            current = specOf(current)?.Inputs.FirstOrDefault(i => i.Name == "model")?.Source.Job;
+            if (next.Entered)
+            {
+                found.Add(next.Job);
+            }
+            else if (seen.Add(next.Job))
+            {
+                open.Push((next.Job, true));
+                foreach (var input in specOf(next.Job)?.Inputs.OrderBy(i => i.Name == "model") ?? Enumerable.Empty<JobInput>())
+                {
+                    if (input.Source.Job is { } producer)
+                    {
+                        open.Push((producer, false));
+                    }
+                }
+            }
         }
 
-        return chain;
+        return found;
     }
 
-    /// <summary>The failure that keeps a row from being complete: the first in the order of the work.</summary>
-    private static Failure? FailureOf(PlannedEntry entry, List<string> lineage, Func<string, JobSpec?> specOf, Func<string, FinishedJob?> endOf)
+    /// <summary>The jobs that must end before one can start, in the order of the work.</summary>
+    private static IEnumerable<string> Producers(string job, Func<string, JobSpec?> specOf) =>
+        Lineage(job, specOf).Where(j => j != job);
+
+    /// <summary>Quality figures that compare two variants of a library say so: their kernels round differently.</summary>
+    private static IEnumerable<string> VariantWarnings(PlannedEntry entry, Func<string, JobSpec?> specOf, Func<string, FinishedJob?> endOf)
     {
-        var baselines = entry.EvaluationJobs.SelectMany(e => specOf(e)?.Inputs.Where(i => i.Name == "baseline") ?? [])
-            .Select(i => i.Source.Job).OfType<string>().Distinct().SelectMany(j => Lineage(j, specOf));
-        return lineage.Append(entry.BenchmarkJob).Concat(baselines).Concat(entry.EvaluationJobs)
-            .Select(j => endOf(j)?.Report.Outcome.Failure).FirstOrDefault(f => f is not null);
+        foreach (var job in entry.EvaluationJobs)
+        {
+            var own = endOf(job)?.Report.Outcome.Result?.LibraryVariant;
+            foreach (var input in specOf(job)?.Inputs.Where(i => i.Source.Job is not null && specOf(i.Source.Job)?.Kind == JobKind.Evaluate) ?? [])
+            {
+                if (own is { Length: > 0 } && endOf(input.Source.Job!)?.Report.Outcome.Result?.LibraryVariant is { Length: > 0 } other && other != own)
+                {
+                    yield return $"quality was computed by the {own} variant of the library against {input.Name} of the {other} variant; "
+                        + "divergences between variants are part of the figures (some percent of a small one)";
+                }
+            }
+        }
     }
 
     private static string Version(string job, Func<string, JobSpec?> specOf, Func<string, FinishedJob?> endOf) =>
         (endOf(job)?.Report.Outcome.Result?.Engine ?? specOf(job)?.Engine)?.ToString() ?? "";
 
     private static ImmutableSortedDictionary<string, MetricValue> MetricsOf(
-        PlannedEntry entry, long? size, JobResult? measured, List<FinishedJob> evaluations)
+        PlannedEntry entry, long? size, JobResult? measured, Func<string, JobSpec?> specOf, Func<string, FinishedJob?> endOf)
     {
         var metrics = ImmutableSortedDictionary.CreateBuilder<string, MetricValue>(StringComparer.Ordinal);
-        foreach (var result in evaluations.Select(e => e.Report.Outcome.Result).Append(measured).OfType<JobResult>())
+        void Add(JobResult? result, string suffix)
         {
-            foreach (var group in result.Measurements.GroupBy(m => m.Metric, StringComparer.Ordinal))
+            foreach (var group in result?.Measurements.GroupBy(m => m.Metric, StringComparer.Ordinal) ?? [])
             {
-                // The benchmark comes last: it owned the machine, so its load time and memory stand, not an evaluation's.
                 if (Statistics.Summarize(group) is { } metric)
                 {
-                    metrics[group.Key] = metric;
+                    metrics[group.Key + suffix] = metric with { Name = group.Key + suffix };
                 }
             }
         }
+
+        foreach (var (job, suffix) in Suffixes(entry.EvaluationJobs, specOf))
+        {
+            Add(endOf(job)?.Report.Outcome.Result, suffix);
+        }
+
+        // The benchmark comes last: it owned the machine, so its load time and memory stand, not an evaluation's.
+        Add(measured, "");
 
         if (size is { } bytes && Metrics.Find("size") is { } definition)
         {
@@ -125,45 +162,74 @@ public static class EntryAssembler
         return metrics.ToImmutable();
     }
 
+    /// <summary>
+    /// What tells the jobs of one operation apart: nothing for the first, for the others the parameters and data in which they differ from
+    /// it, as in the names of forms.
+    /// </summary>
+    private static IEnumerable<(string Job, string Suffix)> Suffixes(IEnumerable<string> jobs, Func<string, JobSpec?> specOf)
+    {
+        var first = new Dictionary<string, JobSpec>(StringComparer.Ordinal);
+        foreach (var job in jobs)
+        {
+            if (specOf(job) is not { } spec || first.TryAdd(spec.Operation, spec))
+            {
+                yield return (job, "");
+                continue;
+            }
+
+            var leading = first[spec.Operation];
+            var differences = spec.Parameters
+                .Where(p => leading.Parameters.TryGetValue(p.Key, out var other) && other != p.Value)
+                .Select(p => $"{p.Key}={p.Value}")
+                .Concat(spec.Inputs
+                    .Where(i => i.Source.Artifact is { } own && leading.Inputs.FirstOrDefault(l => l.Name == i.Name)?.Source.Artifact is { } other && other.Digest != own.Digest)
+                    .Select(i => $"{i.Name}={i.Source.Artifact!.FileName}"));
+            yield return (job, string.Join(',', differences) is { Length: > 0 } text ? $"[{text}]" : "");
+        }
+    }
+
     private static ImmutableSortedDictionary<string, string> ReportsOf(
         IEnumerable<string> jobs, Func<string, JobSpec?> specOf, Func<string, FinishedJob?> endOf)
     {
         var reports = ImmutableSortedDictionary.CreateBuilder<string, string>(StringComparer.Ordinal);
-        foreach (var job in jobs)
+        foreach (var (job, suffix) in Suffixes(jobs.Distinct(), specOf))
         {
             if (endOf(job)?.Report.Outcome.Result is { Report.Length: > 0 } result && specOf(job) is { } spec)
             {
-                reports[spec.Operation] = result.Report;
+                reports[spec.Operation + suffix] = result.Report;
             }
         }
 
         return reports.ToImmutable();
     }
 
-    /// <summary>The number of parameters of the model, from the first report that tells it.</summary>
-    private static double? Parameters(List<JobResult> results)
+    /// <summary>The number of parameters of the form: what the last job that made it tells, since a pass may leave layers out.</summary>
+    private static double? Parameters(List<FinishedJob> made, JobResult? measured) => made.Select(f => f.Report.Outcome.Result)
+        .Prepend(measured).OfType<JobResult>().Reverse()
+        .Select(r => Property(r, "parameters") is { ValueKind: JsonValueKind.Number } property && property.TryGetDouble(out var parameters) && parameters >= 1 && double.IsFinite(parameters)
+            ? parameters
+            : (double?)null)
+        .FirstOrDefault(p => p is not null);
+
+    private static string PrecisionOf(JobResult? made) =>
+        made is not null && Property(made, "precision_class") is { ValueKind: JsonValueKind.String } property ? property.GetString()! : "";
+
+    /// <summary>A property of a result's report. A report is an engine's own; one that is no JSON tells nothing.</summary>
+    private static JsonElement? Property(JobResult result, string name)
     {
-        foreach (var result in results.Where(r => r.Report.Length > 0))
+        if (result.Report.Length == 0)
         {
-            try
-            {
-                using var report = JsonDocument.Parse(result.Report);
-                if (report.RootElement.ValueKind == JsonValueKind.Object
-                    && report.RootElement.TryGetProperty("parameters", out var property)
-                    && property.ValueKind == JsonValueKind.Number
-                    && property.TryGetDouble(out var parameters)
-                    && parameters >= 1
-                    && double.IsFinite(parameters))
-                {
-                    return parameters;
-                }
-            }
-            catch (JsonException)
-            {
-                // A report is an engine's own; one that is no JSON tells nothing.
-            }
+            return null;
         }
 
-        return null;
+        try
+        {
+            using var report = JsonDocument.Parse(result.Report);
+            return report.RootElement.ValueKind == JsonValueKind.Object && report.RootElement.TryGetProperty(name, out var property) ? property.Clone() : null;
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
     }
 }

@@ -40,8 +40,16 @@ public static class Metrics
         new("throughput", "1/s", Better.Higher, false, "inferences per second"),
         new("perplexity", "1", Better.Lower, false, "perplexity on the sweep's text"),
         new("kld_mean", "nat", Better.Lower, false, "mean KL divergence from the baseline"),
+        new("kld_p50", "nat", Better.Lower, false, "median of the KL divergence"),
+        new("kld_p90", "nat", Better.Lower, false, "90th percentile of the KL divergence"),
+        new("kld_p95", "nat", Better.Lower, false, "95th percentile of the KL divergence"),
         new("kld_p99", "nat", Better.Lower, false, "99th percentile of the KL divergence"),
+        new("kld_p999", "nat", Better.Lower, false, "99.9th percentile of the KL divergence"),
+        new("kld_max", "nat", Better.Lower, false, "greatest KL divergence of a token"),
         new("same_top", "1", Better.Higher, false, "share of equal top tokens"),
+        new("rms_dp", "1", Better.Lower, false, "root mean square change of the right token's probability"),
+        new("mean_dp", "1", Better.Higher, false, "mean change of the right token's probability; falls as quality does"),
+        new("perplexity_ratio", "1", Better.Lower, false, "perplexity over the baseline's on the same tokens"),
         new("cosine", "1", Better.Higher, false, "cosine similarity of the outputs with the baseline's"),
         new("sqnr", "dB", Better.Higher, false, "signal to quantization noise of the outputs"),
         new("max_error", "1", Better.Lower, false, "greatest absolute difference from the baseline's outputs"),
@@ -51,8 +59,21 @@ public static class Metrics
         new("energy", "J", Better.Lower, false, "energy per token or inference"),
     ];
 
-    /// <summary>The definition of a metric, or null when it is unknown.</summary>
-    public static MetricDefinition? Find(string name) => All.FirstOrDefault(m => m.Name == name);
+    /// <summary>
+    /// The definition of a metric, or null when it is unknown. A metric that was measured under further settings carries them in its name
+    /// (<c>kld_mean[type_k=q8_0]</c>).
+    /// </summary>
+    public static MetricDefinition? Find(string name) => All.FirstOrDefault(m => m.Name == Plain(name));
+
+    /// <summary>Names in the order in which they are shown; names of one metric stay together, unknown ones are left out.</summary>
+    public static IEnumerable<string> Order(IEnumerable<string> names)
+    {
+        var given = names.Distinct(StringComparer.Ordinal).ToLookup(Plain, StringComparer.Ordinal);
+        return All.SelectMany(m => given[m.Name].Order(StringComparer.Ordinal));
+    }
+
+    private static string Plain(string name) =>
+        name.EndsWith(']') && name.IndexOf('[', StringComparison.Ordinal) is > 0 and var bracket ? name[..bracket] : name;
 }
 
 /// <summary>Samples of one metric in one configuration, in the order in which they were taken.</summary>

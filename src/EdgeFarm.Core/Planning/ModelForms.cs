@@ -79,6 +79,23 @@ internal sealed class ModelForms(ToolchainDescriptor toolchain, ModelSpec model,
         baseline.Targets.AddRange(targets.Where(needed.Contains));
     }
 
+    /// <summary>Forms that are made by the same job are one form: steps may spell the same work in several ways.</summary>
+    public ImmutableArray<LeftOut> MergeEqual()
+    {
+        var merged = ImmutableArray.CreateBuilder<LeftOut>();
+        foreach (var same in Forms.GroupBy(f => f.ArtifactJob).Where(g => g.Count() > 1).Select(g => g.ToList()).ToList())
+        {
+            foreach (var form in same.Skip(1))
+            {
+                same[0].Targets.AddRange(form.Targets.Where(t => !same[0].Targets.Contains(t)));
+                Forms.Remove(form);
+                merged.Add(new LeftOut($"model {model.Id} x {Toolchain.Identity.Id} {form.Name}", $"it is made as {same[0].Name} is, and measured as that"));
+            }
+        }
+
+        return merged.ToImmutable();
+    }
+
     private ModelForm AddOne(RecipeForm form, string path, List<PlanError> errors)
     {
         if (Forms.Find(f => f.Name.Equals(form.Name, StringComparison.OrdinalIgnoreCase)) is not { } known)

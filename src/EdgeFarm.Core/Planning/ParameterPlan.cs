@@ -6,6 +6,8 @@ namespace EdgeFarm.Core.Planning;
 /// <summary>Resolves the parameters of benchmarks and evaluations, and keeps what nothing knew.</summary>
 internal sealed class ParameterPlan(SweepSpec spec, List<PlanError> errors)
 {
+    private const int MaxSets = 1000;
+
     private static readonly QualitySpec Default =
         new(null, null, [], false, ImmutableSortedDictionary.Create<string, string>(StringComparer.Ordinal));
 
@@ -17,23 +19,42 @@ internal sealed class ParameterPlan(SweepSpec spec, List<PlanError> errors)
     public ImmutableSortedDictionary<string, string> ForBenchmark(RuntimeDescriptor runtime, ModelSpec model)
     {
         _benchmarkNames.UnionWith(runtime.BenchmarkParameters.Select(p => p.Name));
-        var values = Resolve(runtime.BenchmarkParameters, spec.Benchmark, "benchmark");
+        var values = ParameterReader.Defaults(runtime.BenchmarkParameters);
+        foreach (var (name, given) in Given(runtime.BenchmarkParameters, spec.Benchmark, "benchmark", isList: false))
+        {
+            values[name] = given[0];
+        }
+
         AddShapes(values, model);
         return values.ToImmutable();
     }
 
-    /// <summary>Defaults of the evaluation, what the sweep sets, shapes, and the name of the labels.</summary>
-    public ImmutableSortedDictionary<string, string> ForEvaluation(
+    /// <summary>
+    /// Defaults of the evaluation, what the sweep sets, shapes, and the name of the labels: one set of parameters per member of the product
+    /// of what the sweep lists, the first values first.
+    /// </summary>
+    public IReadOnlyList<ImmutableSortedDictionary<string, string>> ForEvaluation(
         EvaluationDescriptor evaluation, QualitySpec quality, int index, ModelSpec model, DataSetSpec? data)
     {
-        var values = Resolve(evaluation.Parameters, quality.Parameters, $"quality[{index}]");
+        var values = ParameterReader.Defaults(evaluation.Parameters);
         AddShapes(values, model);
         if (data?.Labels is { } labels)
         {
             values["labels"] = labels;
         }
 
-        return values.ToImmutable();
+        List<ImmutableSortedDictionary<string, string>> sets = [values.ToImmutable()];
+        foreach (var (name, given) in Given(evaluation.Parameters, quality.Parameters, $"quality[{index}]", isList: true))
+        {
+            sets = [.. sets.SelectMany(s => given.Select(v => s.SetItem(name, v)))];
+            if (sets.Count > MaxSets)
+            {
+                Error($"quality[{index}]", $"the lists of values expand to more than {MaxSets} measurements of each form; list fewer values");
+                return [];
+            }
+        }
+
+        return sets;
     }
 
     /// <summary>
@@ -94,28 +115,43 @@ internal sealed class ParameterPlan(SweepSpec spec, List<PlanError> errors)
         }
     }
 
-    private ImmutableSortedDictionary<string, string>.Builder Resolve(
-        ImmutableArray<ParameterDescriptor> parameters, ImmutableSortedDictionary<string, string> set, string path)
+    /// <summary>Canonical values of the parameters that the sweep sets.</summary>
+    private List<(string Name, List<string> Values)> Given(
+        ImmutableArray<ParameterDescriptor> parameters, ImmutableSortedDictionary<string, string> set, string path, bool isList)
     {
-        var values = ParameterReader.Defaults(parameters);
+        var read = new List<(string, List<string>)>();
         foreach (var parameter in parameters)
         {
-            if (!set.TryGetValue(parameter.Name, out var given))
+            if (!set.TryGetValue(parameter.Name, out var text))
             {
                 continue;
             }
 
-            if (ParameterReader.Read(parameter, given, _dataSets, out var problem) is { } value)
+            // A comma is no part of a number or a word, but may be of a text.
+            var values = new List<string>();
+            foreach (var given in isList && parameter.Type != ParameterType.Text ? text.Split(',') : [text])
             {
-                values[parameter.Name] = value;
+                if (ParameterReader.Read(parameter, given, _dataSets, out var problem) is not { } value)
+                {
+                    Error($"{path}.{parameter.Name}", problem);
+                }
+                else if (values.Contains(value))
+                {
+                    Error($"{path}.{parameter.Name}", $"{value} stands twice in the list");
+                }
+                else
+                {
+                    values.Add(value);
+                }
             }
-            else
+
+            if (values.Count > 0)
             {
-                Error($"{path}.{parameter.Name}", problem);
+                read.Add((parameter.Name, values));
             }
         }
 
-        return values;
+        return read;
     }
 
     private static void AddShapes(ImmutableSortedDictionary<string, string>.Builder values, ModelSpec model)

@@ -1,6 +1,4 @@
 using System.Collections.Immutable;
-using System.Globalization;
-using System.Text;
 using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Fleet;
 using EdgeFarm.Core.Jobs;
@@ -9,7 +7,7 @@ using EdgeFarm.Core.Sweeps;
 namespace EdgeFarm.Core.Planning;
 
 /// <summary>Collects the jobs and entries of a plan, producers before consumers.</summary>
-internal sealed class PlanBuilder(
+internal sealed partial class PlanBuilder(
     string sweepId,
     SweepSpec spec,
     IReadOnlyDictionary<string, ArtifactRef> sources,
@@ -31,6 +29,9 @@ internal sealed class PlanBuilder(
 
     /// <summary>Position of a job and the entries that it serves; they are known only after it.</summary>
     private readonly Dictionary<string, (int Index, List<string> Entries)> _served = new(StringComparer.Ordinal);
+
+    /// <summary>What a job does to its id.</summary>
+    private readonly Dictionary<string, string> _known = new(StringComparer.Ordinal);
     private readonly ParameterPlan _parameters = new(spec, errors);
     private int _forms;
 
@@ -117,56 +118,47 @@ internal sealed class PlanBuilder(
         TimeoutSeconds = ImportSeconds,
     });
 
-    /// <summary>One job per distinct beginning of the chains: what two forms share is made once.</summary>
+    /// <summary>What two forms share at the beginning of their chains is made once: see <see cref="Add"/>.</summary>
     private void AddPasses(ModelSpec model, string import, ModelForms forms)
     {
-        var made = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach (var form in forms.Forms)
         {
-            var job = import;
-            var prefix = new StringBuilder();
+            form.ArtifactJob = import;
             for (var i = 0; i < form.Steps.Length; i++)
             {
-                var step = form.Steps[i];
-                AppendStep(prefix, step);
-                if (!made.TryGetValue(prefix.ToString(), out var known))
-                {
-                    known = AddPass(model, forms.Toolchain, step, job, i == form.Steps.Length - 1 ? form.Name : null);
-                    made.Add(prefix.ToString(), known);
-                }
-
-                job = known;
+                form.ArtifactJob = AddPass(model, forms.Toolchain, form.Steps[i], form.ArtifactJob, i == form.Steps.Length - 1 ? form.Name : null);
             }
-
-            form.ArtifactJob = job;
-        }
-    }
-
-    /// <summary>Text that two steps share only if they are equal: lengths keep names and values apart.</summary>
-    private static void AppendStep(StringBuilder text, PassStep step)
-    {
-        text.Append(CultureInfo.InvariantCulture, $"{step.Type.Length}:{step.Type}({step.Parameters.Count}");
-        foreach (var (name, value) in step.Parameters)
-        {
-            text.Append(CultureInfo.InvariantCulture, $",{name.Length}:{name}={value.Length}:{value}");
         }
 
-        text.Append(')');
+        _leftOut.AddRange(forms.MergeEqual());
     }
 
     private string AddPass(ModelSpec model, ToolchainDescriptor toolchain, PassStep step, string producer, string? form)
     {
         var pass = toolchain.FindPass(step.Type)!;
-        var data = pass.Parameters.Where(p => p.Type == ParameterType.DataSet && step.Parameters.ContainsKey(p.Name)).ToList();
-        var inputs = data.Select(p => new JobInput(p.Name, InputSource.Of(sources[step.Parameters[p.Name]])))
-            .Append(new JobInput(ModelOutput, InputSource.Of(producer, ModelOutput)));
+        var parameters = step.Parameters;
+        var inputs = new List<JobInput> { new(ModelOutput, InputSource.Of(producer, ModelOutput)) };
+        foreach (var parameter in pass.Parameters.Where(p => p.Type == ParameterType.DataSet))
+        {
+            var preparation = toolchain.FindPreparation(parameter.PreparedBy);
+            if (step.Parameters.TryGetValue(parameter.Name, out var data))
+            {
+                parameters = parameters.Remove(parameter.Name);
+                inputs.Add(new JobInput(parameter.Name, preparation is not null && preparation.DataFormats.Contains(sources[data].Format)
+                    ? InputSource.Of(AddPreparation(model, toolchain, preparation, parameter, step, producer, data), preparation.Output)
+                    : InputSource.Of(sources[data])));
+            }
+
+            parameters = parameters.RemoveRange(preparation?.Parameters.Select(p => $"{parameter.Name}_{p.Name}") ?? []);
+        }
+
         return Add(new JobSpec
         {
             Id = NextId(),
             Kind = JobKind.Optimize,
             Operation = step.Type,
             Engine = toolchain.Identity,
-            Parameters = step.Parameters.RemoveRange(data.Select(p => p.Name)),
+            Parameters = parameters,
             Inputs = Ordered(inputs),
             Outputs = [ModelOutput],
             Requirements = JobRequirements.None with { Toolchain = toolchain.Identity.Id, Pass = step.Type },
@@ -176,158 +168,64 @@ internal sealed class PlanBuilder(
         });
     }
 
-    private void AddMeasurements(ModelSpec model, ModelForms forms)
-    {
-        foreach (var form in forms.Forms)
-        {
-            var runtimes = catalog.Runtimes.Where(r => r.Reads.Contains(form.Format)).ToList();
-            if (runtimes.Count == 0)
-            {
-                _leftOut.Add(new LeftOut($"model {model.Id} x {form.Name}", $"no runtime reads {form.Format}, so it is made but not measured"));
-            }
-
-            foreach (var runtime in runtimes)
-            {
-                // The baseline is the first form, so its entries are there before those that are compared with them.
-                var evaluations = AddEvaluations(model, forms, form, runtime);
-                foreach (var target in form.Targets)
-                {
-                    AddBenchmarks(model, forms, form, runtime, target, evaluations);
-                }
-            }
-        }
-    }
-
-    private void AddBenchmarks(
+    private string AddPreparation(
         ModelSpec model,
-        ModelForms forms,
-        ModelForm form,
-        RuntimeDescriptor runtime,
-        TargetSpec target,
-        IReadOnlyList<(string? Target, string Job)> evaluations)
+        ToolchainDescriptor toolchain,
+        PreparationDescriptor preparation,
+        ParameterDescriptor parameter,
+        PassStep step,
+        string producer,
+        string data)
     {
-        var devices = target.Devices > 0 ? target.Devices : Math.Clamp(deviceCounts.GetValueOrDefault(target.Id, 1), 1, Planner.MaxDevices);
-        var own = evaluations.Where(e => e.Target is null || e.Target == target.Id).Select(e => e.Job).ToImmutableArray();
-        for (var device = 0; device < devices && errors.Count == 0; device++)
+        var values = ParameterReader.Defaults(preparation.Parameters);
+        foreach (var own in preparation.Parameters)
         {
-            var number = firstNumber + _jobs.Count;
-            var id = $"{sweepId}/e{number}";
-            var group = $"{model.Id}|{runtime.Identity.Id}|{target.Id}|{device}";
-            var benchmark = Add(new JobSpec
+            if (step.Parameters.TryGetValue($"{parameter.Name}_{own.Name}", out var value))
             {
-                Id = NextId(),
-                Kind = JobKind.Benchmark,
-                Operation = "Benchmark",
-                Engine = runtime.Identity,
-                Parameters = _parameters.ForBenchmark(runtime, model),
-                Inputs = [new JobInput(ModelOutput, InputSource.Of(form.ArtifactJob, ModelOutput))],
-                Outputs = [],
-                Requirements = Measures(runtime, form.Format, target),
-                Model = model.Id,
-                Form = form.Name,
-                Target = target.Id,
-                DeviceGroup = group,
-                TimeoutSeconds = BenchmarkSeconds,
-            });
-            _baselines.TryGetValue((forms.Toolchain.Identity.Id, group), out var baseline);
-            if (form.IsBaseline)
-            {
-                _baselines[(forms.Toolchain.Identity.Id, group)] = baseline = id;
-            }
-
-            _entries.Add(new PlannedEntry
-            {
-                Id = id,
-                Model = model.Id,
-                Toolchain = forms.Toolchain.Identity.Id,
-                Runtime = runtime.Identity.Id,
-                Form = form.Name,
-                Recipe = form.Steps,
-                PrecisionClass = form.PrecisionClass,
-                Target = target.Id,
-                IsBaseline = form.IsBaseline,
-                BaselineId = baseline ?? id,
-                ArtifactJob = form.ArtifactJob,
-                BenchmarkJob = benchmark,
-                EvaluationJobs = own,
-            });
-            foreach (var job in own.Append(benchmark).Append(form.ArtifactJob).Distinct())
-            {
-                _served[job].Entries.Add(id);
-            }
-        }
-    }
-
-    private readonly Dictionary<(string Toolchain, string Group), string> _baselines = [];
-
-    /// <summary>The evaluations of a form by a runtime: once, or once per target.</summary>
-    private List<(string? Target, string Job)> AddEvaluations(ModelSpec model, ModelForms forms, ModelForm form, RuntimeDescriptor runtime)
-    {
-        var added = new List<(string?, string)>();
-        foreach (var (evaluation, quality, index) in _parameters.Evaluations(runtime, model))
-        {
-            var data = evaluation.TakesData && quality.Data is { } set ? spec.Data.First(d => d.Id == set) : null;
-            var baseline = forms.Baseline is { } found && runtime.Reads.Contains(found.Format) ? found : null;
-            if (evaluation.NeedsBaseline && (baseline is null || (form.IsBaseline && data?.Labels is null)))
-            {
-                continue;
-            }
-
-            var inputs = new List<JobInput> { new(ModelOutput, InputSource.Of(form.ArtifactJob, ModelOutput)) };
-            if (evaluation.NeedsBaseline)
-            {
-                inputs.Add(new JobInput("baseline", InputSource.Of(baseline!.ArtifactJob, ModelOutput)));
-            }
-
-            if (evaluation.NeedsText)
-            {
-                inputs.Add(new JobInput("text", InputSource.Of(sources[quality.Text!])));
-            }
-
-            if (data is not null)
-            {
-                inputs.Add(new JobInput("data", InputSource.Of(sources[data.Id])));
-            }
-
-            foreach (var target in quality.OnTarget ? form.Targets : (IEnumerable<TargetSpec?>)[null])
-            {
-                added.Add((target?.Id, Add(new JobSpec
-                {
-                    Id = NextId(),
-                    Kind = JobKind.Evaluate,
-                    Operation = evaluation.Operation,
-                    Engine = runtime.Identity,
-                    Parameters = _parameters.ForEvaluation(evaluation, quality, index, model, data),
-                    Inputs = Ordered(inputs),
-                    Outputs = [],
-                    Requirements = Measures(runtime, form.Format, target),
-                    Model = model.Id,
-                    Form = form.Name,
-                    Target = target?.Id,
-                    TimeoutSeconds = EvaluationSeconds,
-                })));
+                values[own.Name] = value;
             }
         }
 
-        return added;
+        return Add(new JobSpec
+        {
+            Id = NextId(),
+            Kind = JobKind.Optimize,
+            Operation = preparation.Operation,
+            Engine = toolchain.Identity,
+            Parameters = values.ToImmutable(),
+            Inputs = Ordered(
+            [
+                new JobInput(ModelOutput, InputSource.Of(producer, ModelOutput)),
+                new JobInput(preparation.DataInput, InputSource.Of(sources[data])),
+            ]),
+            Outputs = [preparation.Output],
+            Requirements = JobRequirements.None with { Toolchain = toolchain.Identity.Id, Pass = preparation.Operation },
+            Model = model.Id,
+            TimeoutSeconds = PassSeconds,
+        });
     }
-
-    private static JobRequirements Measures(RuntimeDescriptor runtime, string format, TargetSpec? target) => JobRequirements.None with
-    {
-        Runtime = runtime.Identity.Id,
-        Format = format,
-        Properties = target is null ? [] : [.. target.Require.Select(r => new Requirement(r.Key, r.Value))],
-    };
 
     private static ImmutableArray<JobInput> Ordered(IEnumerable<JobInput> inputs) => [.. inputs.OrderBy(i => i.Name, StringComparer.Ordinal)];
 
     private string NextId() => JobSpec.MakeId(sweepId, firstNumber + _jobs.Count);
 
+    /// <summary>Adds a job, or returns the one of this model that does the same. A benchmark is measured for each entry.</summary>
     private string Add(JobSpec job)
     {
+        var key = job.Kind == JobKind.Benchmark ? "" : JobKey.Of(job);
+        if (key.Length > 0 && _known.TryGetValue(key, out var known))
+        {
+            return known;
+        }
+
         if (_jobs.Count >= Planner.MaxJobs && errors.Count == 0)
         {
             errors.Add(new PlanError("targets", $"the sweep has more than {Planner.MaxJobs} jobs; ask for fewer forms, targets or devices"));
+        }
+
+        if (key.Length > 0)
+        {
+            _known.Add(key, job.Id);
         }
 
         _served.Add(job.Id, (_jobs.Count, []));

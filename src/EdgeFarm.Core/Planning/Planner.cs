@@ -55,7 +55,7 @@ public static class Planner
         plan = null;
         var errors = new List<PlanError>();
         Check(spec, sources, errors);
-        var reader = new RecipeReader(catalog, spec.Data.Select(d => d.Id).ToHashSet(StringComparer.Ordinal), errors);
+        var reader = new RecipeReader(catalog, spec.Data.Select(d => d.Id).ToHashSet(StringComparer.Ordinal), sources, errors);
         var forms = spec.Recipes.Select((r, i) => reader.Read(r, $"recipes[{i}]")).ToList();
         if (errors.Count > 0)
         {

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Globalization;
+using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Sweeps;
 
 namespace EdgeFarm.Core.Planning;
@@ -11,8 +12,12 @@ namespace EdgeFarm.Core.Planning;
 internal sealed record RecipeForm(string Name, ImmutableArray<PassStep> Steps, string PrecisionClass);
 
 /// <summary>Turns recipes into forms, and says what is wrong with those that it cannot.</summary>
-internal sealed class RecipeReader(ToolchainCatalog catalog, IReadOnlySet<string> dataSets, List<PlanError> errors)
+internal sealed class RecipeReader(
+    ToolchainCatalog catalog, IReadOnlySet<string> dataSets, IReadOnlyDictionary<string, ArtifactRef> sources, List<PlanError> errors)
 {
+    /// <summary>Parameter of passes that the calibration data set of a recipe fills in every named form.</summary>
+    private const string CalibrationParameter = "calibration";
+
     /// <summary>The forms of a recipe; empty when it has errors.</summary>
     public ImmutableArray<RecipeForm> Read(RecipeSpec recipe, string path)
     {
@@ -34,25 +39,47 @@ internal sealed class RecipeReader(ToolchainCatalog catalog, IReadOnlySet<string
     }
 
     /// <summary>A form that the toolchain names, with the defaults of its passes filled in.</summary>
-    public static RecipeForm Resolve(ToolchainDescriptor toolchain, FormDescriptor form) => new(
-        form.Name,
-        [
-            .. form.Steps.Select(step =>
+    /// <param name="toolchain">The toolchain.</param>
+    /// <param name="form">The form.</param>
+    /// <param name="calibration">Id of the data set to calibrate it with, or null.</param>
+    public static RecipeForm Resolve(ToolchainDescriptor toolchain, FormDescriptor form, string? calibration = null)
+    {
+        var steps = ImmutableArray.CreateBuilder<PassStep>(form.Steps.Length);
+        foreach (var step in form.Steps)
+        {
+            var parameters = toolchain.FindPass(step.Type)?.Parameters ?? [];
+            var values = ParameterReader.Defaults(parameters);
+            if (calibration is not null && parameters.Any(p => p.Name == CalibrationParameter))
             {
-                var values = ParameterReader.Defaults(toolchain.FindPass(step.Type)?.Parameters ?? []);
-                foreach (var (name, value) in step.Parameters)
-                {
-                    values[name] = value;
-                }
+                values[CalibrationParameter] = calibration;
+            }
 
-                return step with { Parameters = values.ToImmutable() };
-            }),
-        ],
-        form.PrecisionClass);
+            foreach (var (name, value) in step.Parameters)
+            {
+                values[name] = value;
+            }
+
+            if (calibration is not null && form.Calibration is { } filled && steps.Count == form.Steps.Length - 1)
+            {
+                values[filled] = calibration;
+            }
+
+            steps.Add(step with { Parameters = values.ToImmutable() });
+        }
+
+        return new RecipeForm(form.Name, steps.MoveToImmutable(), form.PrecisionClass);
+    }
 
     private ImmutableArray<RecipeForm> Named(ToolchainDescriptor toolchain, RecipeSpec recipe, string path)
     {
         var forms = ImmutableArray.CreateBuilder<RecipeForm>();
+        var isCalibrated = false;
+        if (recipe.Calibration is { } data && !dataSets.Contains(data))
+        {
+            Error($"{path}.calibration", $"the sweep has no data set '{data}'; it has {ParameterReader.List(dataSets)}");
+            return [];
+        }
+
         for (var i = 0; i < recipe.Types.Length; i++)
         {
             if (toolchain.FindForm(recipe.Types[i]) is not { } form)
@@ -65,10 +92,25 @@ internal sealed class RecipeReader(ToolchainCatalog catalog, IReadOnlySet<string
             {
                 Error($"{path}.types[{i}]", $"{recipe.Toolchain} describes {form.Name} with the pass {step.Type}, which it does not have");
             }
+            else if (form.Calibration is { } needed && recipe.Calibration is null)
+            {
+                Error(
+                    $"{path}.types[{i}]",
+                    $"{form.Name} needs '{needed}': name a data set in the recipe's 'calibration', either {Accepted(toolchain, form)}");
+            }
             else
             {
-                forms.Add(Resolve(toolchain, form));
+                var resolved = Resolve(toolchain, form, recipe.Calibration);
+                isCalibrated |= resolved.Steps.Any(s => s.Parameters.Any(p => IsDataSet(toolchain, s, p.Key)));
+                CheckData(toolchain, resolved.Steps, $"{path}.calibration");
+                forms.Add(resolved);
             }
+        }
+
+        if (recipe.Calibration is not null && !isCalibrated && forms.Count == recipe.Types.Length)
+        {
+            var calibrated = toolchain.Forms.Where(f => f.Calibration is not null).Select(f => f.Name).Take(3).ToList();
+            Error($"{path}.calibration", "no type of this recipe takes calibration data; remove it" + (calibrated.Count == 0 ? "" : $", or name types such as {ParameterReader.List(calibrated)}"));
         }
 
         return forms.ToImmutable();
@@ -104,7 +146,48 @@ internal sealed class RecipeReader(ToolchainCatalog catalog, IReadOnlySet<string
             variants = product;
         }
 
-        return [.. variants.Select(v => new RecipeForm(v.Name(name, recipe), v.Steps, PrecisionOf(v.Steps)))];
+        if (recipe.Calibration is not null)
+        {
+            Error($"{path}.calibration", "is for named types; in a chain the pass itself names its data set");
+        }
+
+        for (var i = 0; i < recipe.Passes.Length; i++)
+        {
+            CheckData(toolchain, variants.Select(v => v.Steps[i]), $"{path}.passes[{i}]");
+        }
+
+        return [.. variants.Select(v => new RecipeForm(v.Name(name, recipe), v.Steps, PrecisionOf(toolchain, v.Steps)))];
+    }
+
+    private static bool IsDataSet(ToolchainDescriptor toolchain, PassStep step, string parameter) =>
+        toolchain.FindPass(step.Type)?.Parameters.Any(p => p.Name == parameter && p.Type == ParameterType.DataSet) ?? false;
+
+    /// <summary>What the data set of a calibrated form may be.</summary>
+    private static string Accepted(ToolchainDescriptor toolchain, FormDescriptor form)
+    {
+        var parameter = toolchain.FindPass(form.Steps[^1].Type)!.Parameters.First(p => p.Name == form.Calibration);
+        return toolchain.FindPreparation(parameter.PreparedBy) is { } preparation
+            ? $"a {string.Join(" or ", preparation.DataFormats)} file, of which it is computed, or the {parameter.Description}"
+            : parameter.Description;
+    }
+
+    /// <summary>Whether data sets that must be prepared can be.</summary>
+    private void CheckData(ToolchainDescriptor toolchain, IEnumerable<PassStep> steps, string path)
+    {
+        foreach (var step in steps)
+        {
+            foreach (var parameter in toolchain.FindPass(step.Type)!.Parameters)
+            {
+                if (toolchain.FindPreparation(parameter.PreparedBy) is { } preparation
+                    && step.Parameters.TryGetValue(parameter.Name, out var data)
+                    && sources.TryGetValue(data, out var artifact)
+                    && artifact.Format != preparation.OutputFormat
+                    && !preparation.DataFormats.Contains(artifact.Format))
+                {
+                    Error(path, $"data set {data} is of format {artifact.Format}; {parameter.Name} takes {ParameterReader.List(preparation.DataFormats.Add(preparation.OutputFormat))}");
+                }
+            }
+        }
     }
 
     /// <summary>Canonical values of the parameters that a recipe sets, or null after an error.</summary>
@@ -181,15 +264,32 @@ internal sealed class RecipeReader(ToolchainCatalog catalog, IReadOnlySet<string
             new Variant(v.Steps.Add(new PassStep(pass.Type, s.Parameters)), v.Choices.AddRange(s.Choices))))];
     }
 
-    private static string PrecisionOf(ImmutableArray<PassStep> steps)
+    private static string PrecisionOf(ToolchainDescriptor toolchain, ImmutableArray<PassStep> steps)
     {
-        var text = steps.Reverse().Select(s => s.Parameters.GetValueOrDefault("bits")).FirstOrDefault(b => b is not null);
-        return int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var bits)
-            ? bits switch { <= 2 => "1-2", <= 4 => "3-4", <= 8 => "5-8", <= 16 => "half", _ => "full" }
-            : "";
+        foreach (var step in steps.Reverse())
+        {
+            if (toolchain.FindPass(step.Type)?.Precision is { } rule)
+            {
+                return step.Parameters.TryGetValue(rule.Parameter, out var value) ? rule.Classes.GetValueOrDefault(value, "") : "";
+            }
+
+            if (int.TryParse(step.Parameters.GetValueOrDefault("bits"), NumberStyles.None, CultureInfo.InvariantCulture, out var bits))
+            {
+                return bits switch { <= 2 => "1-2", <= 4 => "3-4", <= 8 => "5-8", <= 16 => "half", _ => "full" };
+            }
+        }
+
+        return "";
     }
 
-    private void Error(string path, string message) => errors.Add(new PlanError(path, message));
+    private void Error(string path, string message)
+    {
+        var error = new PlanError(path, message);
+        if (!errors.Contains(error))
+        {
+            errors.Add(error);
+        }
+    }
 
     /// <summary>One value out of a list.</summary>
     private sealed record Choice(string Type, string Name, string Value);

@@ -49,6 +49,12 @@ public sealed record ParameterDescriptor(string Name, ParameterType Type, string
 
     /// <summary>Greatest accepted number.</summary>
     public double Maximum { get; init; } = double.PositiveInfinity;
+
+    /// <summary>
+    /// For a <see cref="ParameterType.DataSet"/>: the <see cref="PreparationDescriptor"/> that makes this input of a data set of one of its
+    /// formats; null when the data set is the input. Parameters of the preparation are the pass's, after this one's name and an underscore.
+    /// </summary>
+    public string? PreparedBy { get; init; }
 }
 
 /// <summary>A pass: one conversion, optimization or quantization step.</summary>
@@ -62,7 +68,34 @@ public sealed record PassDescriptor(
     ImmutableArray<string> InputFormats,
     string OutputFormat,
     ImmutableArray<ParameterDescriptor> Parameters,
-    string Description);
+    string Description)
+{
+    /// <summary>What tells the precision of its output, or null.</summary>
+    public PrecisionRule? Precision { get; init; }
+}
+
+/// <summary>The parameter of a pass that tells the precision of its output.</summary>
+/// <param name="Parameter">Its name.</param>
+/// <param name="Classes">Value to precision class; of a value that is absent only the result tells it.</param>
+public sealed record PrecisionRule(string Parameter, ImmutableSortedDictionary<string, string> Classes);
+
+/// <summary>
+/// A job that makes an input of passes out of a model and a data set, such as an importance matrix out of a text. All forms that need the
+/// same one share it.
+/// </summary>
+/// <param name="Operation">Its name among the operations of the toolchain.</param>
+/// <param name="DataInput">Name of its input for the data set.</param>
+/// <param name="DataFormats">Formats of data sets that it takes.</param>
+/// <param name="Output">Name of its output.</param>
+/// <param name="OutputFormat">Format of its output; a data set of this format needs no preparation.</param>
+/// <param name="Parameters">Its parameters.</param>
+public sealed record PreparationDescriptor(
+    string Operation,
+    string DataInput,
+    ImmutableArray<string> DataFormats,
+    string Output,
+    string OutputFormat,
+    ImmutableArray<ParameterDescriptor> Parameters);
 
 /// <summary>One use of a pass with resolved parameters.</summary>
 /// <param name="Type">The pass.</param>
@@ -74,7 +107,18 @@ public sealed record PassStep(string Type, ImmutableSortedDictionary<string, str
 /// <param name="Steps">The passes that make it; empty for the form that the source already is.</param>
 /// <param name="PrecisionClass"><c>1-2</c>, <c>3-4</c>, <c>5-8</c>, <c>half</c> or <c>full</c>.</param>
 /// <param name="Description">One line.</param>
-public sealed record FormDescriptor(string Name, ImmutableArray<PassStep> Steps, string PrecisionClass, string Description);
+public sealed record FormDescriptor(string Name, ImmutableArray<PassStep> Steps, string PrecisionClass, string Description)
+{
+    /// <summary>Other names that a recipe may use.</summary>
+    public ImmutableArray<string> Aliases { get; init; } = [];
+
+    /// <summary>The parameter of its last pass that the recipe's calibration data set fills; null when the form needs none.</summary>
+    public string? Calibration { get; init; }
+
+    /// <summary>Whether a recipe may call it so, ignoring case.</summary>
+    public bool IsCalled(string name) =>
+        Name.Equals(name, StringComparison.OrdinalIgnoreCase) || Aliases.Contains(name, StringComparer.OrdinalIgnoreCase);
+}
 
 /// <summary>What can be asked of a runtime after a form was made: one evaluation operation.</summary>
 /// <param name="Operation">E.g. <c>Perplexity</c>, <c>CompareOutputs</c>.</param>
@@ -89,7 +133,20 @@ public sealed record EvaluationDescriptor(
     bool NeedsBaseline,
     bool TakesData,
     ImmutableArray<ParameterDescriptor> Parameters,
-    ImmutableArray<string> Metrics);
+    ImmutableArray<string> Metrics)
+{
+    /// <summary>How it compares with what the same evaluation of the baseline saved; null when it does not.</summary>
+    public ReferenceDescriptor? Reference { get; init; }
+}
+
+/// <summary>
+/// What an evaluation of the baseline saves for those of all other forms, computed once per model, data and parameters.
+/// </summary>
+/// <param name="Output">Name of the baseline's output, and of the input of the others.</param>
+/// <param name="Save">The job parameter that makes the evaluation save it.</param>
+/// <param name="Switch">The boolean parameter by which a sweep does without the comparison.</param>
+/// <param name="Neutral">Parameters whose default the baseline is evaluated with, because their effect is part of what is measured.</param>
+public sealed record ReferenceDescriptor(string Output, string Save, string Switch, ImmutableArray<string> Neutral);
 
 /// <summary>An engine that measures, as data.</summary>
 /// <param name="Identity">The build that EdgeFarm ships; the key of cached results.</param>
@@ -121,8 +178,14 @@ public sealed record ToolchainDescriptor(
     ImmutableArray<PassDescriptor> Passes,
     RuntimeDescriptor? Runtime)
 {
+    /// <summary>Jobs that make inputs of passes.</summary>
+    public ImmutableArray<PreparationDescriptor> Preparations { get; init; } = [];
+
     /// <summary>The form of a name, ignoring case, or null.</summary>
-    public FormDescriptor? FindForm(string name) => Forms.FirstOrDefault(f => f.Name.Equals(name, StringComparison.OrdinalIgnoreCase));
+    public FormDescriptor? FindForm(string name) => Forms.FirstOrDefault(f => f.IsCalled(name));
+
+    /// <summary>The preparation of an operation, or null.</summary>
+    public PreparationDescriptor? FindPreparation(string? operation) => Preparations.FirstOrDefault(p => p.Operation == operation);
 
     /// <summary>The pass of a type, or null.</summary>
     public PassDescriptor? FindPass(string type) => Passes.FirstOrDefault(p => p.Type == type);

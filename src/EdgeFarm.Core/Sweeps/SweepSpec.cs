@@ -46,7 +46,11 @@ public sealed record RecipeSpec(
     ImmutableArray<string> Types,
     ImmutableArray<PassSpec> Passes,
     ImmutableArray<string> Models,
-    ImmutableArray<string> On);
+    ImmutableArray<string> On)
+{
+    /// <summary>Id of the data set that named forms are calibrated with, or null.</summary>
+    public string? Calibration { get; init; }
+}
 
 /// <summary>One pass of a chain.</summary>
 /// <param name="Type">Pass type.</param>
@@ -64,7 +68,7 @@ public sealed record TargetSpec(string Id, ImmutableSortedDictionary<string, str
 /// <param name="Data">Id of a data set of tensors, or null.</param>
 /// <param name="Models">Ids of the models it applies to; empty means all.</param>
 /// <param name="OnTarget">Measured on each target's device (true) or once on any worker (false).</param>
-/// <param name="Parameters">Evaluation parameters: name to canonical text.</param>
+/// <param name="Parameters">Evaluation parameters: name to canonical text; several values, separated by commas, expand to their product.</param>
 public sealed record QualitySpec(
     string? Text,
     string? Data,

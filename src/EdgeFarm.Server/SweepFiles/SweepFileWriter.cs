@@ -41,7 +41,7 @@ public static partial class SweepFileWriter
             .. Optional("data", q.Data is not null, () => Scalar(q.Data!)),
             .. Optional("models", !q.Models.IsEmpty, () => Words(q.Models)),
             ("on", q.OnTarget ? "target" : "any"),
-            .. q.Parameters.Select(p => (Scalar(p.Key), Scalar(p.Value))),
+            .. q.Parameters.Select(p => (Scalar(p.Key), p.Value.Contains(',', StringComparison.Ordinal) ? Words(p.Value.Split(',')) : Scalar(p.Value))),
         ])));
         return text.ToString();
     }
@@ -51,6 +51,7 @@ public static partial class SweepFileWriter
         ("toolchain", Scalar(recipe.Toolchain)),
         .. Optional("name", recipe.Name is not null, () => Scalar(recipe.Name!)),
         .. Optional("types", !recipe.Types.IsEmpty, () => Words(recipe.Types)),
+        .. Optional("calibration", recipe.Calibration is not null, () => Scalar(recipe.Calibration!)),
         .. Optional("passes", !recipe.Passes.IsEmpty, () => "[" + string.Join(", ", recipe.Passes.Select(p => Flow(
             [("type", Scalar(p.Type)), .. p.Parameters.Select(x => (Scalar(x.Key), Words(x.Value)))]))) + "]"),
         .. Optional("models", !recipe.Models.IsEmpty, () => Words(recipe.Models)),

@@ -33,7 +33,10 @@ internal static class SweepSpecBinder
         [.. recipe.Texts("types")],
         [.. recipe.Mappings("passes").Select(p => new PassSpec(p.Text("type")!, Lists(p, except: "type")))],
         [.. recipe.Texts("models")],
-        [.. recipe.Texts("on")]);
+        [.. recipe.Texts("on")])
+    {
+        Calibration = recipe.Text("calibration"),
+    };
 
     private static TargetSpec Target(SweepMapping target, List<SweepFileError> errors)
     {
@@ -65,8 +68,12 @@ internal static class SweepSpecBinder
         quality.Text("data"),
         [.. quality.Texts("models")],
         quality.Text("on") == "target",
-        quality.Entries.Where(e => !QualityFields.Contains(e.Key) && e.Value is SweepScalar)
-            .ToImmutableSortedDictionary(e => e.Key, e => ((SweepScalar)e.Value).Text, StringComparer.Ordinal));
+        quality.Entries.Where(e => !QualityFields.Contains(e.Key)).ToImmutableSortedDictionary(e => e.Key, e => Joined(e.Value), StringComparer.Ordinal));
+
+    /// <summary>The text of a scalar; those of a list with commas between them.</summary>
+    private static string Joined(SweepValue value) => value is SweepList list
+        ? string.Join(',', list.Items.OfType<SweepScalar>().Select(s => s.Text))
+        : ((SweepScalar)value).Text;
 
     private static ImmutableSortedDictionary<string, ImmutableArray<long>> Dims(SweepMapping? dims) =>
         (dims?.Entries ?? ImmutableDictionary<string, SweepValue>.Empty).ToImmutableSortedDictionary(

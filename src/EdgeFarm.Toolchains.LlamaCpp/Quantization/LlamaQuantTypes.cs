@@ -9,7 +9,12 @@ namespace EdgeFarm.Toolchains.LlamaCpp.Quantization;
 /// <param name="DefaultType">The type of most tensors.</param>
 /// <param name="NeedsImatrix">Whether models need an importance matrix for it. The plan of a model says exactly.</param>
 /// <param name="PrecisionClass"><c>1-2</c>, <c>3-4</c>, <c>5-8</c>, <c>half</c> or <c>full</c>: bits of most weights.</param>
-public sealed record LlamaQuantType(string Name, int Ftype, GgmlType DefaultType, bool NeedsImatrix, string PrecisionClass);
+public sealed record LlamaQuantType(string Name, int Ftype, GgmlType DefaultType, bool NeedsImatrix, string PrecisionClass)
+{
+    /// <summary>Whether an importance matrix changes the weights: rounding to 8 and more bits, to signs, to three values and to FP4 does without.</summary>
+    public bool TakesImatrix => DefaultType is not (
+        GgmlType.F32 or GgmlType.F16 or GgmlType.BF16 or GgmlType.Q8_0 or GgmlType.Q1_0 or GgmlType.Q2_0 or GgmlType.TQ1_0 or GgmlType.TQ2_0 or GgmlType.MXFP4);
+}
 
 /// <summary>The quantization types of llama.cpp 0.5.0 (tools/quantize), and the tensor types that overrides may name.</summary>
 public static class LlamaQuantTypes

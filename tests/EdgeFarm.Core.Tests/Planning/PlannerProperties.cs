@@ -12,7 +12,10 @@ public sealed class PlannerProperties
     private static readonly (string Id, string Format)[] Models = [("a", "gguf"), ("b", "onnx"), ("c", "hf"), ("d", "onnx")];
 
     private static readonly Gen<RecipeSpec> Recipe = Gen.OneOf<RecipeSpec>(
-        Gen.OneOf("F16", "Q8_0", "Q4_K_M").Array[1, 3].Select(t => Types("llama.cpp", t)),
+        Gen.Select(Gen.OneOf("F16", "Q8_0", "Q4_K_M", "Q4_K_M+imatrix", "IQ2_XS").Array[1, 4], Gen.OneOf("text", "matrix", "set"), Gen.Int[0, 4], (types, data, named) =>
+            Types("llama.cpp", types) with { Calibration = named == 0 ? null : data }),
+        Gen.Select(Gen.OneOf("text", "matrix"), Gen.OneOf("-1", "5").Array[1, 2], (data, chunks) => Chain(
+            "llama.cpp", $"chain-{data}{string.Concat(chunks)}", Pass("GgufQuantize", ("type", ["Q8_0", "Q4_K_M"]), ("imatrix", [data]), ("imatrix_chunks", [.. chunks.Distinct()])))),
         Gen.OneOf("fp32", "dynamic-int8").Array[1, 2].Select(t => Types("onnxruntime", t)),
         Gen.Select(Gen.Int[0, 2], Gen.OneOf("16", "32", "64").Array[1, 3], (depth, sizes) => Chain(
             "onnxruntime",
@@ -27,16 +30,18 @@ public sealed class PlannerProperties
         from labels in Gen.Bool
         from onTarget in Gen.Bool
         from quality in Gen.Int[0, 2]
+        from cache in Gen.OneOf("f16", "q8_0", "q8_0,f16", "f16,q4_0")
+        from compared in Gen.OneOf("true", "false")
         select Spec([.. models.Select(m => Model(m.Id))], [.. recipes]) with
         {
-            Data = [new DataSetSpec("text", "file:text", null), new DataSetSpec("set", "file:set", labels ? "label" : null)],
+            Data = [new DataSetSpec("text", "file:text", null), new DataSetSpec("set", "file:set", labels ? "label" : null), new DataSetSpec("matrix", "file:matrix", null)],
             Targets = [.. Enumerable.Range(0, targets).Select(i => new TargetSpec($"t{i}", Parameters(), devices))],
-            Quality = [.. new[] { NoQuality with { Text = "text", OnTarget = onTarget }, NoQuality with { Data = "set" } }.Take(quality)],
+            Quality = [.. new[] { NoQuality with { Text = "text", OnTarget = onTarget, Parameters = models.Any(m => m.Format is "gguf" or "hf") && recipes.Any(r => r.Toolchain == "llama.cpp") ? Parameters(("type_k", cache), ("kld", compared)) : Parameters() }, NoQuality with { Data = "set" } }.Take(quality)],
         };
 
     internal static IReadOnlyDictionary<string, ArtifactRef> Sources { get; } = Models
         .ToDictionary(m => m.Id, m => Artifact(m.Id, m.Format))
-        .Concat([new("text", Artifact("text", "text")), new("set", Artifact("set", "npz"))])
+        .Concat([new("text", Artifact("text", "text")), new("set", Artifact("set", "npz")), new("matrix", Artifact("matrix", "gguf"))])
         .ToDictionary(p => p.Key, p => p.Value);
 
     /// <summary>Specs that the planner accepts, with their plans.</summary>
@@ -87,6 +92,28 @@ public sealed class PlannerProperties
             Assert.All(entry.EvaluationJobs, e => Assert.Contains(entry.Id, jobs[e].Entries));
             Assert.Equal(benchmark.DeviceGroup, jobs[entries[entry.BaselineId].BenchmarkJob].DeviceGroup);
             Assert.Equal(entry.IsBaseline, entry.BaselineId == entry.Id);
+        }
+    });
+
+    [Fact]
+    public void What_is_shared_is_made_once_and_what_compares_compares_with_the_baselines() => Accepted.Sample(accepted =>
+    {
+        foreach (var model in accepted.Plan.Jobs.GroupBy(j => j.Model))
+        {
+            Assert.True(model.Count(j => j.Kind == JobKind.Import) == 1);
+            Assert.True(model.Count(j => j.Operation == "HfToGguf") <= 1, "one conversion");
+            foreach (var saved in model.Where(j => j.Outputs.Contains("logits")).GroupBy(j => (j.Target, string.Join(',', j.Inputs.Select(i => i.Source)))))
+            {
+                Assert.Single(saved);
+                Assert.Equal("F16", saved.Single().Form);
+                Assert.Equal("f16", saved.Single().Parameters["type_k"]);
+            }
+
+            foreach (var compared in model.Where(j => j.Operation == "Perplexity"))
+            {
+                Assert.DoesNotContain("kld", compared.Parameters.Keys);
+                Assert.True(compared.Outputs.IsEmpty != compared.Parameters.ContainsKey("save_logits"));
+            }
         }
     });
 

@@ -18,6 +18,7 @@ public sealed class PlannerTests
         ["odd"] = Artifact("odd.bin", "unknown"),
         ["text"] = Artifact("text.txt", "text"),
         ["set"] = Artifact("set.npz", "npz"),
+        ["matrix"] = Artifact("imatrix.gguf", "gguf"),
     };
 
     [Fact]

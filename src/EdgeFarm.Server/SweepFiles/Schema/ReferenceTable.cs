@@ -72,7 +72,7 @@ public static class ReferenceTable
         text.Append("\n| type | precision | |\n| --- | --- | --- |\n");
         foreach (var form in toolchain.Forms)
         {
-            text.Append(CultureInfo.InvariantCulture, $"| `{form.Name}` | {form.PrecisionClass} | {Cell(form.Description)} |\n");
+            text.Append(CultureInfo.InvariantCulture, $"| {string.Join(", ", form.Aliases.Insert(0, form.Name).Select(n => $"`{n}`"))} | {form.PrecisionClass} | {Cell(form.Description)} |\n");
         }
 
         text.Append("\n| pass, parameter | value | default | |\n| --- | --- | --- | --- |\n");

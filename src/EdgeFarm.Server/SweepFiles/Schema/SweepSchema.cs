@@ -39,7 +39,7 @@ internal static class SweepSchema
     private static ObjectSchema Spec(ToolchainCatalog catalog) => new(
     [
         new("models", new ListSchema(Model), "the models to optimize") { Required = true },
-        new("data", new ListSchema(Data), "named data sets, for `quality` and for the `calibration` of passes"),
+        new("data", new ListSchema(Data), "named data sets, for `quality` and for the `calibration` of recipes and passes"),
         new("recipes", new ListSchema(Recipe(catalog)), "the forms to make") { Required = true },
         new("targets", new ListSchema(Target), "where to benchmark") { Default = "one device of any worker" },
         new("benchmark", new ObjectSchema(Parameters(catalog.Runtimes.SelectMany(r => r.BenchmarkParameters))), "how to measure speed")
@@ -74,6 +74,7 @@ internal static class SweepSchema
         new("types", new ListSchema(Text), "named forms of the toolchain, one form each; or `passes`"),
         new("passes", new ListSchema(new ObjectSchema([new("type", Text, "type of the pass") { Required = true }])),
             "a chain of passes in order; lists of parameter values expand to their product"),
+        new("calibration", new ScalarSchema(ScalarKind.DataSet), "id of the data set that calibrates the types which take one: samples, a text, or what was computed of them before") { Default = "none" },
         new("name", Name, "name of the form that a chain makes") { Default = "the last pass's type" },
         new("models", new ListSchema(new ScalarSchema(ScalarKind.Model)) { MinItems = 0 }, "ids of the models it applies to") { Default = "all whose format it reads" },
         new("on", new ListSchema(new ScalarSchema(ScalarKind.Target)) { MinItems = 0 }, "ids of the targets it applies to") { Default = "all" },
@@ -87,7 +88,7 @@ internal static class SweepSchema
 
     private static ImmutableArray<FieldSchema> RecipeOf(ToolchainDescriptor toolchain) =>
     [
-        new("types", new ListSchema(Choice([.. toolchain.Forms.Select(f => f.Name)]) with { IgnoreCase = true }),
+        new("types", new ListSchema(Choice([.. toolchain.Forms.SelectMany(f => f.Aliases.Insert(0, f.Name))]) with { IgnoreCase = true }),
             "named forms of the toolchain, one form each; or `passes`"),
         new("passes", new ListSchema(new ObjectSchema([new("type", Choice([.. toolchain.Passes.Select(p => p.Type)]), "type of the pass") { Required = true }])
         {
@@ -115,7 +116,8 @@ internal static class SweepSchema
         new("data", new ScalarSchema(ScalarKind.DataSet), "id of the data set of tensors to compare outputs on; with `labels` also for accuracy"),
         new("models", new ListSchema(new ScalarSchema(ScalarKind.Model)) { MinItems = 0 }, "ids of the models it applies to") { Default = "all" },
         new("on", Choice("any", "target"), "`any`: once, on any worker; `target`: on each target's device") { Default = "any" },
-        .. Parameters(catalog.Runtimes.SelectMany(r => r.Evaluations).SelectMany(e => e.Parameters)),
+        .. Parameters(catalog.Runtimes.SelectMany(r => r.Evaluations).SelectMany(e => e.Parameters))
+            .Select(f => f.Node is ScalarSchema { Kind: ScalarKind.Text } ? f : f with { Node = new ListSchema(f.Node) { SingleAllowed = true } }),
     ]);
 
     /// <summary>Parameters of several engines as fields; one that several have accepts what any of them does.</summary>
