@@ -52,7 +52,10 @@ public static class LlamaCppDescriptor
             [new EvaluationDescriptor(PerplexityOperation, NeedsText: true, NeedsBaseline: false, TakesData: false, Perplexity, QualityMetrics)
             {
                 Reference = new ReferenceDescriptor(LogitsOutput, "save_logits", "kld", ["type_k", "type_v", "flash_attn"]),
-            }]))
+            }])
+        {
+            Memory = new MemoryEstimate(["prompt", "generate"], ["n_depth"], ["context"], CacheBytes: 2, FixedBytes: 128L << 20),
+        })
     {
         Preparations = [ImportanceMatrix],
     };
@@ -90,7 +93,11 @@ public static class LlamaCppDescriptor
         ],
         "quantizes a GGUF model, as llama-quantize does")
     {
-        Precision = new PrecisionRule("ftype", LlamaQuantTypes.All.ToImmutableSortedDictionary(type => type.Name, type => type.PrecisionClass, StringComparer.Ordinal)),
+        Precision = new PrecisionRule("ftype", LlamaQuantTypes.All.ToImmutableSortedDictionary(type => type.Name, type => type.PrecisionClass, StringComparer.Ordinal))
+        {
+            Sizes = LlamaQuantTypes.All.ToImmutableSortedDictionary(type => type.Name, LlamaQuantSizes.Of, StringComparer.Ordinal),
+            SizedBy = ["pure", "leave_output_tensor", "output_tensor_type", "token_embedding_type", "tensor_type", "prune_layers"],
+        },
     };
 
     private static PreparationDescriptor ImportanceMatrix => new(

@@ -1,4 +1,5 @@
 using EdgeFarm.Cluster.Tests.Harness;
+using EdgeFarm.ModelFormats.Conversion;
 
 namespace EdgeFarm.Cluster.Tests;
 
@@ -21,7 +22,10 @@ public sealed class BadInputTests
 
     private static async Task TruncatedGgufIsInvalidInput(Farm farm)
     {
-        var whole = await File.ReadAllBytesAsync(Path.Combine(Checkout.Root, "src/EdgeFarm.Samples/models/edgefarm-tiny/edgefarm-tiny-f16.gguf"));
+        var converted = CheckpointConverter.Convert(new ConversionRequest(
+            Path.Combine(Checkout.Root, "src/EdgeFarm.Samples/models/edgefarm-tiny"), Path.Combine(farm.Directory, "whole.gguf")));
+        Assert.True(converted.IsOk, converted.Failure?.ToString());
+        var whole = await File.ReadAllBytesAsync(converted.Value.Path);
         await File.WriteAllBytesAsync(Path.Combine(farm.Directory, "cut.gguf"), whole[..(whole.Length / 2)]);
         farm.Write("cut.yaml", SweepFiles.Llama("file:cut.gguf", "F16, Q4_0", "cut"));
 

@@ -1,6 +1,7 @@
 using System.Globalization;
 using EdgeFarm.Bench.Llama;
 using EdgeFarm.Core.Jobs;
+using EdgeFarm.ModelFormats.Conversion;
 using EdgeFarm.Toolchains.LlamaCpp.Benchmarking;
 using EdgeFarm.Toolchains.LlamaCpp.Engine;
 using EdgeFarm.Toolchains.LlamaCpp.Evaluation;
@@ -48,6 +49,18 @@ static int Compare(string tools, string model, string heldOut, string calibratio
     var folder = Directory.CreateTempSubdirectory("edgefarm-bench-");
     try
     {
+        if (Directory.Exists(model))
+        {
+            var converted = CheckpointConverter.Convert(new ConversionRequest(model, Path.Combine(folder.FullName, "source.gguf"), ConversionOutType.F16));
+            if (!converted.IsOk)
+            {
+                Console.Error.WriteLine(converted.Failure);
+                return 1;
+            }
+
+            model = converted.Value.Path;
+        }
+
         // The names of text and matrix stand in what is made of them.
         var comparison = new Comparison(
             new Tools(Path.GetFullPath(tools), threads), Path.GetFullPath(model), Path.GetFullPath(heldOut), Path.GetFullPath(calibration), folder.FullName, threads);

@@ -183,6 +183,7 @@ internal static class RecordMapping
             BaselineId = e.BaselineId,
             ArtifactJob = e.ArtifactJob,
             BenchmarkJob = e.BenchmarkJob,
+            PredictedSize = e.PredictedSize,
         };
         wire.Recipe.Put(e.Recipe, Wire);
         wire.EvaluationJobs.Put(e.EvaluationJobs, j => j);
@@ -204,6 +205,7 @@ internal static class RecordMapping
         ArtifactJob = e.ArtifactJob,
         BenchmarkJob = e.BenchmarkJob,
         EvaluationJobs = [.. e.EvaluationJobs],
+        PredictedSize = e.PredictedSize,
     };
 
     public static Wire.PassStep Wire(this PassStep s)

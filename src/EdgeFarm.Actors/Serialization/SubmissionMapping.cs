@@ -50,6 +50,16 @@ internal static class SubmissionMapping
     private static Wire.Spec Wire(SweepSpec s)
     {
         var wire = new Wire.Spec { Name = s.Name };
+        if (s.Limits.Size is { } size)
+        {
+            wire.SizeLimit = size;
+        }
+
+        if (s.Limits.Memory is { } memory)
+        {
+            wire.MemoryLimit = memory;
+        }
+
         wire.Labels.Put(s.Labels);
         wire.Models.Put(s.Models, Wire);
         wire.Data.Put(s.Data, Wire);
@@ -78,7 +88,10 @@ internal static class SubmissionMapping
         s.Targets.Array(t => new TargetSpec(t.Id, t.Require.Sorted(), t.Devices)),
         s.Benchmark.Sorted(),
         s.Quality.Array(q => new QualitySpec(
-            q.HasText ? q.Text : null, q.HasData ? q.Data : null, [.. q.Models], q.OnTarget, q.Parameters.Sorted())));
+            q.HasText ? q.Text : null, q.HasData ? q.Data : null, [.. q.Models], q.OnTarget, q.Parameters.Sorted())))
+    {
+        Limits = new SweepLimits(s.HasSizeLimit ? s.SizeLimit : null, s.HasMemoryLimit ? s.MemoryLimit : null),
+    };
 
     private static Wire.Model Wire(ModelSpec m)
     {

@@ -55,6 +55,7 @@ internal static class ViewMapping
             Progress = v.Progress,
             ProgressText = v.ProgressText,
             Action = v.Action.Wire(),
+            MemoryBytes = v.MemoryBytes,
         };
         wire.Attempts.Put(v.Attempts, Wire);
         wire.Outputs.Put(v.Outputs, RecordMapping.Wire);
@@ -77,7 +78,10 @@ internal static class ViewMapping
         v.Progress,
         v.ProgressText,
         v.Action.ToDigest(),
-        v.Outputs.Sorted(RecordMapping.ToCore));
+        v.Outputs.Sorted(RecordMapping.ToCore))
+    {
+        MemoryBytes = v.MemoryBytes,
+    };
 
     public static Wire.SweepChange Wire(this SweepChange c)
     {

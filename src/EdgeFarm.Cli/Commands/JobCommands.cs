@@ -164,6 +164,7 @@ internal static class JobCommands
     {
         { Cached: true } => "from the cache",
         { Status: JobStatus.Running } => $"{job.Progress:P0} {job.ProgressText}",
+        { Status: JobStatus.Waiting, MemoryBytes: > 0 } => $"takes about {Figures.Bytes(job.MemoryBytes)} of memory",
         { Status: JobStatus.Failed } when last?.Failure is { } failure => $"{failure.Type}: {failure.Message}",
         _ when job.Attempts.Count > 1 => $"{job.Attempts.Count} attempts",
         _ => "",

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Globalization;
+using EdgeFarm.Core.Planning;
 
 namespace EdgeFarm.Core.Fleet;
 
@@ -161,7 +162,7 @@ public static class RequirementMatcher
 
         if (requirements.MemoryBytes > 0 && device.MemoryBytes > 0 && device.MemoryBytes < requirements.MemoryBytes)
         {
-            lacks.Add(new Lack($"{requirements.MemoryBytes} bytes of memory", $"{device.MemoryBytes}"));
+            lacks.Add(new Lack($"about {SizePreflight.Text(requirements.MemoryBytes)} of memory", SizePreflight.Text(device.MemoryBytes)));
         }
 
         return lacks.ToImmutable();

@@ -20,6 +20,9 @@ internal sealed class ModelForm(RecipeForm form, string format)
     /// <summary>Targets to measure it on, in the order of the sweep.</summary>
     public List<TargetSpec> Targets { get; } = [];
 
+    /// <summary>Bytes of its artifact as predicted; 0 when unknown.</summary>
+    public long PredictedSize { get; set; }
+
     /// <summary>Id of the job whose output <c>model</c> is its artifact.</summary>
     public string ArtifactJob { get; set; } = "";
 }

@@ -8,7 +8,7 @@ namespace EdgeFarm.Core.Planning;
 /// <content>Benchmarks, evaluations and the entries that they serve.</content>
 internal sealed partial class PlanBuilder
 {
-    private void AddMeasurements(ModelSpec model, ModelForms forms)
+    private void AddMeasurements(ModelSpec model, ModelForms forms, SizePreflight preflight)
     {
         foreach (var form in forms.Forms)
         {
@@ -21,10 +21,10 @@ internal sealed partial class PlanBuilder
             foreach (var runtime in runtimes)
             {
                 // The baseline is the first form, so its entries are there before those that are compared with them.
-                var evaluations = AddEvaluations(model, forms, form, runtime);
+                var evaluations = AddEvaluations(model, forms, form, runtime, preflight);
                 foreach (var target in form.Targets)
                 {
-                    AddBenchmarks(model, forms, form, runtime, target, evaluations);
+                    AddBenchmarks(model, forms, form, runtime, target, evaluations, preflight);
                 }
             }
         }
@@ -36,8 +36,11 @@ internal sealed partial class PlanBuilder
         ModelForm form,
         RuntimeDescriptor runtime,
         TargetSpec target,
-        IReadOnlyList<(string? Target, string Job)> evaluations)
+        IReadOnlyList<(string? Target, string Job)> evaluations,
+        SizePreflight preflight)
     {
+        var parameters = _parameters.ForBenchmark(runtime, model);
+        var memory = preflight.MemoryOf(runtime, form.PredictedSize, parameters);
         var devices = target.Devices > 0 ? target.Devices : Math.Clamp(deviceCounts.GetValueOrDefault(target.Id, 1), 1, Planner.MaxDevices);
         var own = evaluations.Where(e => e.Target is null || e.Target == target.Id).Select(e => e.Job).ToImmutableArray();
         for (var device = 0; device < devices && errors.Count == 0; device++)
@@ -51,10 +54,10 @@ internal sealed partial class PlanBuilder
                 Kind = JobKind.Benchmark,
                 Operation = "Benchmark",
                 Engine = runtime.Identity,
-                Parameters = _parameters.ForBenchmark(runtime, model),
+                Parameters = parameters,
                 Inputs = [new JobInput(ModelOutput, InputSource.Of(form.ArtifactJob, ModelOutput))],
                 Outputs = [],
-                Requirements = Measures(runtime, form.Format, target),
+                Requirements = Measures(runtime, form.Format, target, memory),
                 Model = model.Id,
                 Form = form.Name,
                 Target = target.Id,
@@ -82,6 +85,7 @@ internal sealed partial class PlanBuilder
                 ArtifactJob = form.ArtifactJob,
                 BenchmarkJob = benchmark,
                 EvaluationJobs = own,
+                PredictedSize = form.PredictedSize,
             });
             foreach (var job in own.Append(benchmark).Append(form.ArtifactJob).Distinct())
             {
@@ -93,7 +97,8 @@ internal sealed partial class PlanBuilder
     private readonly Dictionary<(string Toolchain, string Group), string> _baselines = [];
 
     /// <summary>The evaluations of a form by a runtime: once, or once per target, for each set of parameters.</summary>
-    private List<(string? Target, string Job)> AddEvaluations(ModelSpec model, ModelForms forms, ModelForm form, RuntimeDescriptor runtime)
+    private List<(string? Target, string Job)> AddEvaluations(
+        ModelSpec model, ModelForms forms, ModelForm form, RuntimeDescriptor runtime, SizePreflight preflight)
     {
         var added = new List<(string?, string)>();
         foreach (var (evaluation, quality, index) in _parameters.Evaluations(runtime, model))
@@ -121,7 +126,7 @@ internal sealed partial class PlanBuilder
                 inputs.Add(new JobInput("data", InputSource.Of(sources[data.Id])));
             }
 
-            var plan = new EvaluationPlan(model, runtime, evaluation, inputs);
+            var plan = new EvaluationPlan(model, runtime, evaluation, inputs, preflight);
             foreach (var parameters in _parameters.ForEvaluation(evaluation, quality, index, model, data))
             {
                 foreach (var target in quality.OnTarget ? form.Targets : (IEnumerable<TargetSpec?>)[null])
@@ -163,7 +168,7 @@ internal sealed partial class PlanBuilder
     }
 
     /// <summary>What the evaluations of all forms of a model have in common.</summary>
-    private sealed record EvaluationPlan(ModelSpec Model, RuntimeDescriptor Runtime, EvaluationDescriptor Evaluation, IReadOnlyList<JobInput> Inputs)
+    private sealed record EvaluationPlan(ModelSpec Model, RuntimeDescriptor Runtime, EvaluationDescriptor Evaluation, IReadOnlyList<JobInput> Inputs, SizePreflight Preflight)
     {
         public JobSpec Job(
             string id, ImmutableSortedDictionary<string, string> parameters, ModelForm form, TargetSpec? target, ImmutableArray<JobInput> further) => new()
@@ -175,7 +180,7 @@ internal sealed partial class PlanBuilder
             Parameters = parameters,
             Inputs = Ordered([.. Inputs, .. further, new JobInput(ModelOutput, InputSource.Of(form.ArtifactJob, ModelOutput))]),
             Outputs = [],
-            Requirements = Measures(Runtime, form.Format, target),
+            Requirements = Measures(Runtime, form.Format, target, Preflight.MemoryOf(Runtime, form.PredictedSize, parameters)),
             Model = Model.Id,
             Form = form.Name,
             Target = target?.Id,
@@ -183,10 +188,11 @@ internal sealed partial class PlanBuilder
         };
     }
 
-    private static JobRequirements Measures(RuntimeDescriptor runtime, string format, TargetSpec? target) => JobRequirements.None with
+    private static JobRequirements Measures(RuntimeDescriptor runtime, string format, TargetSpec? target, long memory) => JobRequirements.None with
     {
         Runtime = runtime.Identity.Id,
         Format = format,
+        MemoryBytes = memory,
         Properties = target is null ? [] : [.. target.Require.Select(r => new Requirement(r.Key, r.Value))],
     };
 }

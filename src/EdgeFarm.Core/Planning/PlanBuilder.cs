@@ -15,6 +15,7 @@ internal sealed partial class PlanBuilder(
     ImmutableArray<TargetSpec> targets,
     int firstNumber,
     IReadOnlyDictionary<string, int> deviceCounts,
+    IReadOnlyDictionary<string, ModelShape> shapes,
     List<PlanError> errors)
 {
     private const string ModelOutput = "model";
@@ -82,11 +83,13 @@ internal sealed partial class PlanBuilder(
             return;
         }
 
+        var preflight = new SizePreflight(spec.Limits, shapes.GetValueOrDefault(model.Id));
+        byToolchain.ForEach(f => Predict(model, f, preflight));
         var import = AddImport(model, source, byToolchain[0].Toolchain);
         byToolchain.ForEach(f => AddPasses(model, import, f));
         foreach (var forms in byToolchain)
         {
-            AddMeasurements(model, forms);
+            AddMeasurements(model, forms, preflight);
         }
     }
 
@@ -102,6 +105,22 @@ internal sealed partial class PlanBuilder(
         }
 
         return new SweepPlan(_jobs.ToImmutable(), _entries.ToImmutable(), [.. _leftOut.Distinct()]);
+    }
+
+    /// <summary>Tells the sizes of forms, and leaves out those that exceed a limit of the sweep.</summary>
+    private void Predict(ModelSpec model, ModelForms forms, SizePreflight preflight)
+    {
+        foreach (var form in forms.Forms.ToList())
+        {
+            form.PredictedSize = preflight.SizeOf(forms.Toolchain, form.Steps);
+            var memory = catalog.Runtimes.Where(r => r.Reads.Contains(form.Format))
+                .Select(r => preflight.MemoryOf(r, form.PredictedSize, _parameters.ForBenchmark(r, model))).DefaultIfEmpty(0).Max();
+            if (!form.IsBaseline && preflight.Refusal(form.PredictedSize, memory) is { } reason)
+            {
+                forms.Forms.Remove(form);
+                _leftOut.Add(new LeftOut($"model {model.Id} x {forms.Toolchain.Identity.Id} {form.Name}", reason));
+            }
+        }
     }
 
     private string AddImport(ModelSpec model, ArtifactRef source, ToolchainDescriptor toolchain) => Add(new JobSpec

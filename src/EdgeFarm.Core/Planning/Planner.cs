@@ -30,15 +30,17 @@ public static class Planner
     /// <param name="catalog">The toolchains.</param>
     /// <param name="firstNumber">Number of the first job, for a plan that grows an older one.</param>
     /// <param name="deviceCounts">Target id to how many devices <c>each</c> means now; one where it is absent.</param>
+    /// <param name="shapes">Model id to its shape, for the sizes of its forms; those of other models are not known beforehand.</param>
     public static Outcome<SweepPlan> Plan(
         string sweepId,
         SweepSpec spec,
         IReadOnlyDictionary<string, ArtifactRef> sources,
         ToolchainCatalog catalog,
         int firstNumber = 0,
-        IReadOnlyDictionary<string, int>? deviceCounts = null)
+        IReadOnlyDictionary<string, int>? deviceCounts = null,
+        IReadOnlyDictionary<string, ModelShape>? shapes = null)
     {
-        var errors = TryPlan(sweepId, spec, sources, catalog, out var plan, firstNumber, deviceCounts);
+        var errors = TryPlan(sweepId, spec, sources, catalog, out var plan, firstNumber, deviceCounts, shapes);
         return errors.IsEmpty ? plan! : Failure.InvalidInput(string.Join('\n', errors));
     }
 
@@ -50,7 +52,8 @@ public static class Planner
         ToolchainCatalog catalog,
         out SweepPlan? plan,
         int firstNumber = 0,
-        IReadOnlyDictionary<string, int>? deviceCounts = null)
+        IReadOnlyDictionary<string, int>? deviceCounts = null,
+        IReadOnlyDictionary<string, ModelShape>? shapes = null)
     {
         plan = null;
         var errors = new List<PlanError>();
@@ -63,7 +66,7 @@ public static class Planner
         }
 
         var targets = spec.Targets.IsEmpty ? [new TargetSpec("any", Empty, 1)] : spec.Targets;
-        var builder = new PlanBuilder(sweepId, spec, sources, catalog, targets, firstNumber, deviceCounts ?? ImmutableDictionary<string, int>.Empty, errors);
+        var builder = new PlanBuilder(sweepId, spec, sources, catalog, targets, firstNumber, deviceCounts ?? ImmutableDictionary<string, int>.Empty, shapes ?? ImmutableDictionary<string, ModelShape>.Empty, errors);
         for (var i = 0; i < spec.Models.Length && errors.Count == 0; i++)
         {
             builder.AddModel(i, forms);

@@ -42,6 +42,9 @@ public sealed record PlannedEntry
     /// <summary>Id of its benchmark.</summary>
     public required string BenchmarkJob { get; init; }
 
+    /// <summary>Bytes of its artifact as predicted, within a few percent; 0 when they could not be told beforehand.</summary>
+    public long PredictedSize { get; init; }
+
     /// <summary>Ids of its evaluations.</summary>
     public required ImmutableArray<string> EvaluationJobs { get; init; }
 }

@@ -77,7 +77,14 @@ public sealed record PassDescriptor(
 /// <summary>The parameter of a pass that tells the precision of its output.</summary>
 /// <param name="Parameter">Its name.</param>
 /// <param name="Classes">Value to precision class; of a value that is absent only the result tells it.</param>
-public sealed record PrecisionRule(string Parameter, ImmutableSortedDictionary<string, string> Classes);
+public sealed record PrecisionRule(string Parameter, ImmutableSortedDictionary<string, string> Classes)
+{
+    /// <summary>Value to the size of what the pass makes; values that are absent have none that can be told beforehand.</summary>
+    public ImmutableSortedDictionary<string, FormSize> Sizes { get; init; } = ImmutableSortedDictionary.Create<string, FormSize>(StringComparer.Ordinal);
+
+    /// <summary>Further parameters that change the size: when one has not its default, the size cannot be told beforehand.</summary>
+    public ImmutableArray<string> SizedBy { get; init; } = [];
+}
 
 /// <summary>
 /// A job that makes an input of passes out of a model and a data set, such as an importance matrix out of a text. All forms that need the
@@ -159,7 +166,11 @@ public sealed record RuntimeDescriptor(
     ImmutableArray<string> Reads,
     ImmutableArray<ParameterDescriptor> BenchmarkParameters,
     ImmutableArray<string> BenchmarkMetrics,
-    ImmutableArray<EvaluationDescriptor> Evaluations);
+    ImmutableArray<EvaluationDescriptor> Evaluations)
+{
+    /// <summary>What tells its memory; null when nothing does.</summary>
+    public MemoryEstimate? Memory { get; init; }
+}
 
 /// <summary>
 /// A toolchain as pure data: the planner and the sweep-file parser know every form without touching native code.

@@ -19,7 +19,16 @@ public sealed record SweepSpec(
     ImmutableArray<RecipeSpec> Recipes,
     ImmutableArray<TargetSpec> Targets,
     ImmutableSortedDictionary<string, string> Benchmark,
-    ImmutableArray<QualitySpec> Quality);
+    ImmutableArray<QualitySpec> Quality)
+{
+    /// <summary>What forms must keep to.</summary>
+    public SweepLimits Limits { get; init; } = new(null, null);
+}
+
+/// <summary>Limits of a sweep: a form that is predicted to exceed one is not made. The baseline always is.</summary>
+/// <param name="Size">Most bytes of a form, or null.</param>
+/// <param name="Memory">Most bytes of memory that running one may take, or null.</param>
+public sealed record SweepLimits(long? Size, long? Memory);
 
 /// <summary>One model of a sweep.</summary>
 /// <param name="Id">Unique among models and data sets.</param>

@@ -158,7 +158,10 @@ public sealed partial class SweepState
             job.Running?.Progress ?? 0,
             job.Running?.Text ?? "",
             job.Missing == 0 ? Ready(job).Action : default,
-            job.Outputs);
+            job.Outputs)
+        {
+            MemoryBytes = spec.Requirements.MemoryBytes,
+        };
     }
 
     /// <summary>

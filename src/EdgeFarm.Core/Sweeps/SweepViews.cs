@@ -56,7 +56,11 @@ public sealed record JobView(
     double Progress,
     string ProgressText,
     Digest Action,
-    ImmutableSortedDictionary<string, ArtifactRef> Outputs);
+    ImmutableSortedDictionary<string, ArtifactRef> Outputs)
+{
+    /// <summary>Memory that it is predicted to take, in bytes; 0 when unknown. It waits for a device that has it.</summary>
+    public long MemoryBytes { get; init; }
+}
 
 /// <summary>One attempt of a job.</summary>
 /// <param name="Number">From 1.</param>

@@ -31,6 +31,7 @@ internal static class GrpcEdge
         services.AddSingleton(catalog);
         services.AddSingleton(bundled);
         services.AddSingleton<SourceResolver>();
+        services.AddSingleton<ModelShapeReader>();
         services.AddSingleton<SweepIntake>();
         services.AddSingleton<SubmissionPreview>();
         services.AddGrpc(options =>

@@ -92,14 +92,20 @@ internal sealed class SubmissionPreview(IFarm farm, IResultCache cache, IArtifac
     }
 
     /// <summary>
-    /// Bytes of the forms that are not there yet: the source's size times the share that the form's precision leaves of the baseline's.
-    /// An upper bound within a few percent; metadata and what stays unquantized are in the margin of the bits assumed.
+    /// Bytes of the forms that are not there yet: as predicted; else the source's size times the share that the form's precision leaves of
+    /// the baseline's, an upper bound.
     /// </summary>
     private long EstimateBytes(SweepPlan plan, ImmutableSortedDictionary<string, ArtifactRef> sources, HashSet<string> hits)
     {
         long total = 0;
         foreach (var form in plan.Entries.Where(e => e.Recipe.Length > 0 && !hits.Contains(e.ArtifactJob)).DistinctBy(e => e.ArtifactJob))
         {
+            if (form.PredictedSize > 0)
+            {
+                total += form.PredictedSize;
+                continue;
+            }
+
             var toolchain = catalog.Find(form.Toolchain);
             var baseline = Bits(toolchain?.FindForm(toolchain.BaselineForm)?.PrecisionClass ?? "half");
             total += (long)(sources[form.Model].Size * Math.Min(1.0, Bits(form.PrecisionClass) / baseline));

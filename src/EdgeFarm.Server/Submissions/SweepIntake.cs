@@ -15,7 +15,7 @@ using Wire = EdgeFarm.Contracts.V1;
 namespace EdgeFarm.Server.Submissions;
 
 /// <summary>Makes a submission out of a request: reads the file, resolves its sources, plans. Whatever is wrong is an RpcException.</summary>
-internal sealed partial class SweepIntake(ToolchainCatalog catalog, SourceResolver sources, IFarm farm)
+internal sealed partial class SweepIntake(ToolchainCatalog catalog, SourceResolver sources, ModelShapeReader shapeReader, IFarm farm)
 {
     private const int MaxRequestId = 128;
     private const int MaxSources = 1000;
@@ -50,7 +50,8 @@ internal sealed partial class SweepIntake(ToolchainCatalog catalog, SourceResolv
         var content = ContentDigest(request, resolved.Artifacts);
         var id = request.Id.Length > 0 ? request.Id : MakeId(spec.Name, request.RequestId);
         var devices = await CountDevicesAsync(spec, cancellationToken);
-        var errors = Planner.TryPlan(id, spec, resolved.Artifacts, catalog, out var plan, deviceCounts: devices);
+        var shapes = await shapeReader.ReadAsync(spec.Models.ToDictionary(m => m.Id, m => resolved.Artifacts[m.Id]), cancellationToken);
+        var errors = Planner.TryPlan(id, spec, resolved.Artifacts, catalog, out var plan, deviceCounts: devices, shapes: shapes);
         return errors.IsEmpty
             ? new SweepSubmission(id, request.RequestId, content, "", request.Yaml, spec, resolved.Artifacts, plan!, request.Fresh)
             : throw RpcErrors.InvalidFile([.. errors.Select(e => file.ErrorAt(e.Path, e.Message))]);

@@ -35,6 +35,15 @@ public static partial class SweepFileWriter
             text.Append(CultureInfo.InvariantCulture, $"  benchmark: {Map(spec.Benchmark)}\n");
         }
 
+        if (spec.Limits is { Size: not null } or { Memory: not null })
+        {
+            text.Append(CultureInfo.InvariantCulture, $"  limits: {Flow(
+            [
+                .. Optional("size", spec.Limits.Size is not null, () => spec.Limits.Size!.Value.ToString(CultureInfo.InvariantCulture)),
+                .. Optional("memory", spec.Limits.Memory is not null, () => spec.Limits.Memory!.Value.ToString(CultureInfo.InvariantCulture)),
+            ])}\n");
+        }
+
         List(text, "quality", spec.Quality.Select(q => Flow(
         [
             .. Optional("text", q.Text is not null, () => Scalar(q.Text!)),

@@ -24,7 +24,10 @@ internal static class SweepSpecBinder
             [.. spec.Mappings("recipes").Select(Recipe)],
             [.. spec.Mappings("targets").Select(t => Target(t, errors))],
             Texts(spec.Mapping("benchmark")),
-            [.. spec.Mappings("quality").Select(Quality)]);
+            [.. spec.Mappings("quality").Select(Quality)])
+        {
+            Limits = new SweepLimits(Bytes(spec.Mapping("limits"), "size", errors), Bytes(spec.Mapping("limits"), "memory", errors)),
+        };
     }
 
     private static RecipeSpec Recipe(SweepMapping recipe) => new(
@@ -61,6 +64,22 @@ internal static class SweepSpecBinder
             var number => int.Parse(number, CultureInfo.InvariantCulture),
         };
         return new TargetSpec(target.Text("id")!, require.ToImmutable(), devices);
+    }
+
+    private static long? Bytes(SweepMapping? limits, string key, List<SweepFileError> errors)
+    {
+        if (limits?.Entries.GetValueOrDefault(key) is not SweepScalar scalar)
+        {
+            return null;
+        }
+
+        if (RequirementMatcher.TryReadNumber(scalar.Text, out var bytes) && bytes is >= 1 and <= long.MaxValue / 2)
+        {
+            return (long)bytes;
+        }
+
+        errors.Add(new SweepFileError(scalar.Position, scalar.Path, $"expected bytes such as 2GiB, found '{scalar.Text}'", []));
+        return null;
     }
 
     private static QualitySpec Quality(SweepMapping quality) => new(

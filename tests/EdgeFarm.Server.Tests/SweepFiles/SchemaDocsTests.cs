@@ -65,17 +65,27 @@ public sealed class SchemaDocsTests
         Assert.All(blocks, b => Assert.Equal([], SweepFile.Parse(b, BuiltInToolchains.Catalog).Errors.Select(e => e.ToLine("example"))));
     }
 
-    [Fact]
-    public void The_sample_sweep_is_a_good_one()
+    [Theory]
+    [InlineData("sample.yaml", 13)]
+    [InlineData("tiny-all.yaml", 34)]
+    public void The_sample_sweeps_are_good_ones(string name, int types)
     {
-        var file = SweepFile.Parse(File.ReadAllText(Path.Combine(Root, "src", "EdgeFarm.Samples", "sweeps", "sample.yaml")), BuiltInToolchains.Catalog);
+        var file = SweepFile.Parse(File.ReadAllText(Path.Combine(Root, "src", "EdgeFarm.Samples", "sweeps", name)), BuiltInToolchains.Catalog);
 
-        Assert.Equal([], file.Errors.Select(e => e.ToLine("sample.yaml")));
-        Assert.Equal(3, file.Spec!.Models.Length);
+        Assert.Equal([], file.Errors.Select(e => e.ToLine(name)));
+        Assert.Equal(types, file.Spec!.Recipes.Sum(r => r.Types.Length * (r.Toolchain == "onnxruntime" ? 2 : 1)));
     }
 
     [Theory]
     [InlineData(SweepFileGoodTests.Example)]
+    [InlineData("""
+        spec:
+          models: [{id: a, source: bundled:a}]
+          data: [{id: t, source: bundled:t}]
+          recipes: [{toolchain: llama.cpp, types: [Q4_K_M], calibration: t}]
+          limits: {size: 1.5GiB, memory: 1000}
+          quality: [{text: t, context: [128, 256], chunks: [2]}]
+        """)]
     [InlineData("""
         metadata: {name: x, labels: {odd: 'a: "b" # {c}', number: '1e3', none: 'null', empty: '', smile: "😀"}}
         spec:

@@ -88,6 +88,33 @@ public sealed class SweepFileGoodTests
     }
 
     [Fact]
+    public void Calibration_limits_and_lists_of_quality_parameters_are_read()
+    {
+        var spec = Good("""
+            spec:
+              models: [{id: a, source: bundled:a}]
+              data: [{id: t, source: bundled:t}]
+              recipes: [{toolchain: llama.cpp, types: [F16], calibration: t}]
+              limits: {size: 2GiB}
+              quality: {text: t, context: [128, 512], chunks: 4}
+            """);
+
+        Assert.Equal("t", spec.Recipes[0].Calibration);
+        Assert.Equal(new SweepLimits(2L << 30, null), spec.Limits);
+        Assert.Equal(("128,512", "4"), (spec.Quality[0].Parameters["context"], spec.Quality[0].Parameters["chunks"]));
+    }
+
+    [Theory]
+    [InlineData("limits: {size: much}", "expected bytes such as 2GiB, found 'much'")]
+    [InlineData("limits: {memory: -3}", "expected bytes such as 2GiB, found '-3'")]
+    public void A_limit_that_is_no_size_is_an_error(string limits, string message)
+    {
+        var file = SweepFile.Parse($"spec: {{models: [{{id: a, source: 'bundled:a'}}], recipes: [{{toolchain: llama.cpp, types: [F16]}}], {limits}}}", TestCatalog.Value);
+
+        Assert.Contains(message, Assert.Single(file.Errors).ToLine("s.yaml"), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Targets_take_each_numbers_and_sets()
     {
         var spec = Good("""

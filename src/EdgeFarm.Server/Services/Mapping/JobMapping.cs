@@ -70,6 +70,7 @@ internal static class JobMapping
             Progress = job.Progress,
             ProgressText = job.ProgressText,
             Action = job.Action.ToString(),
+            MemoryBytes = job.MemoryBytes,
         };
         wire.Attempts.Add(job.Attempts.Select(ToWire));
         foreach (var (name, artifact) in job.Outputs)

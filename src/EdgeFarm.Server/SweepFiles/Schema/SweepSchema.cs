@@ -50,6 +50,14 @@ internal static class SweepSchema
         {
             Default = "what needs no data set",
         },
+        new("limits", new ObjectSchema(
+        [
+            new("size", Text, "most bytes of a form, e.g. `2GiB`"),
+            new("memory", Text, "most bytes of memory that a form may take on a device, e.g. `6GiB`"),
+        ]), "what forms must keep to, as predicted from the model's shapes; the baseline is made in any case")
+        {
+            Default = "none",
+        },
         .. Reserved("goals", "search", "rounds", "target", "queueTimeout", "priority", "schedule"),
     ]);
 
