@@ -59,7 +59,9 @@ public sealed class EngineTests : IDisposable
         Assert.True(perplexity.StandardError > 0);
 
         var compared = Run(JobKind.Evaluate, "Perplexity", Parameters(), ("model", model), ("logits", _folder["logits"]));
-        Assert.Equal(["perplexity", "kld_mean", "kld_p99", "same_top"], compared.Result.Measurements.Select(measurement => measurement.Metric));
+        Assert.Equal(LlamaCppDescriptor.Value.Runtime.Evaluations.Single().Metrics, compared.Result.Measurements.Select(measurement => measurement.Metric));
+        var figures = compared.Result.Measurements.ToDictionary(measurement => measurement.Metric, measurement => measurement.Samples.Single());
+        Assert.True(figures["kld_p50"] < figures["kld_p90"] && figures["kld_p95"] < figures["kld_p99"] && figures["kld_p999"] <= figures["kld_max"]);
     }
 
     [Fact]
