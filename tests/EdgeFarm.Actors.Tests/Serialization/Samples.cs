@@ -21,6 +21,17 @@ internal static class Samples
     private static readonly AttemptKey Key = new("s-1/3", 2, 77);
     private static readonly DeviceAddress Device = new("host-1", "cpu");
     private static readonly SweepSubmission Submission = TestPlans.Submission("s-1", "request-1", "content");
+    private static readonly SweepSubmission Calibrated = Submission with
+    {
+        Spec = Submission.Spec with
+        {
+            Recipes = [new RecipeSpec("llama.cpp", null, ["IQ2_XS+imatrix"], [], [], []) { Calibration = "text" }],
+            Quality = [new QualitySpec("text", null, [], false, TestPlans.Map(("type_k", "f16,q8_0")))],
+            Limits = new SweepLimits(2_000_000_000, 3_000_000_000),
+        },
+        Plan = Submission.Plan with { Entries = [.. Submission.Plan.Entries.Select(e => e with { PredictedSize = 1_900_000_000 })] },
+    };
+
     private static readonly JobSpec Spec = Submission.Plan.Jobs[TestPlans.FormBenchmark];
     private static readonly ArtifactRef Artifact = new(Digest.OfText("artifact"), ArtifactKind.Tree, 123, "onnx", "m.onnx");
     private static readonly ReadyJob Ready = new(Spec, TestPlans.Map(("model", Artifact)), Digest.OfText("action"));
@@ -89,6 +100,8 @@ internal static class Samples
     public static IEnumerable<(string Name, IFarmMessage Message)> All()
     {
         yield return ("sr-submitted", Record(new SweepEvent.Submitted(At, Submission)));
+        yield return ("sr-submitted-calibrated", Record(new SweepEvent.Submitted(At, Calibrated)));
+        yield return ("sr-plan-grown-predicted", Record(new SweepEvent.PlanGrown(At, Calibrated.Plan.Jobs, Calibrated.Plan.Entries)));
         yield return ("sr-plan-grown", Record(new SweepEvent.PlanGrown(At, Submission.Plan.Jobs, Submission.Plan.Entries)));
         yield return ("sr-attempts-ended", Record(new SweepEvent.AttemptsEnded(At, [new AttemptEnd(Report, true), new AttemptEnd(FailedReport, false)])));
         yield return ("sr-group-rebound", Record(new SweepEvent.GroupRebound(At, "g", "g+1", ["s-1/2", "s-1/3"])));
@@ -116,6 +129,7 @@ internal static class Samples
         yield return ("sy-failed", new SweepReply(null, Failed, 0));
         yield return ("sc", new SweepChanged(new SweepChange(9, View with { EndedAt = null }, [JobView], true)));
         yield return ("sf", new JobExplained(JobView, ["s-1/1"], [KeyValuePair.Create("kind", "Benchmark")], null));
+        yield return ("sf-memory", new JobExplained(JobView with { MemoryBytes = 7_000_000_000 }, [], [], null));
         yield return ("sf-failed", new JobExplained(null, [], [], Failed));
         yield return ("dx-worker-linked", Tell(new DispatchInput.WorkerLinked("l", "session", TestPlans.Capability("w1", "host-1"), [Held])));
         yield return ("dx-credit", Tell(new DispatchInput.CreditAnnounced("l", new WorkerCredit(3, true, 8))));
