@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.Core.Planning;

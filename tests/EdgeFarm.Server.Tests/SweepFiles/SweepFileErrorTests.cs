@@ -10,7 +10,7 @@ public sealed class SweepFileErrorTests
     private const string Recipes = "recipes: [{toolchain: llama.cpp, types: [F16]}]";
 
     [Theory]
-    [InlineData("spec: {modles: [], recipes: []}", "s.yaml:1:8: spec.modles: unknown key 'modles'; did you mean 'models'? Accepted: models, data, recipes, targets, benchmark, quality")]
+    [InlineData("spec: {modles: [], recipes: []}", "s.yaml:1:8: spec.modles: unknown key 'modles'; did you mean 'models'? Accepted: models, data, recipes, targets, benchmark, quality, limits")]
     [InlineData("apiVersion: edgefarm/v2", "s.yaml:1:13: apiVersion: unknown value 'edgefarm/v2'; did you mean 'edgefarm/v1'? Accepted: edgefarm/v1")]
     [InlineData("kind: Swep", "s.yaml:1:7: kind: unknown value 'Swep'; did you mean 'Sweep'? Accepted: Sweep")]
     [InlineData("kind: Sweep", "s.yaml:1:1: spec: 'spec' is missing: what to try, where, and how to measure")]
