@@ -172,20 +172,20 @@ internal sealed partial class PlanBuilder
     {
         public JobSpec Job(
             string id, ImmutableSortedDictionary<string, string> parameters, ModelForm form, TargetSpec? target, ImmutableArray<JobInput> further) => new()
-        {
-            Id = id,
-            Kind = JobKind.Evaluate,
-            Operation = Evaluation.Operation,
-            Engine = Runtime.Identity,
-            Parameters = parameters,
-            Inputs = Ordered([.. Inputs, .. further, new JobInput(ModelOutput, InputSource.Of(form.ArtifactJob, ModelOutput))]),
-            Outputs = [],
-            Requirements = Measures(Runtime, form.Format, target, Preflight.MemoryOf(Runtime, form.PredictedSize, parameters)),
-            Model = Model.Id,
-            Form = form.Name,
-            Target = target?.Id,
-            TimeoutSeconds = EvaluationSeconds,
-        };
+            {
+                Id = id,
+                Kind = JobKind.Evaluate,
+                Operation = Evaluation.Operation,
+                Engine = Runtime.Identity,
+                Parameters = parameters,
+                Inputs = Ordered([.. Inputs, .. further, new JobInput(ModelOutput, InputSource.Of(form.ArtifactJob, ModelOutput))]),
+                Outputs = [],
+                Requirements = Measures(Runtime, form.Format, target, Preflight.MemoryOf(Runtime, form.PredictedSize, parameters)),
+                Model = Model.Id,
+                Form = form.Name,
+                Target = target?.Id,
+                TimeoutSeconds = EvaluationSeconds,
+            };
     }
 
     private static JobRequirements Measures(RuntimeDescriptor runtime, string format, TargetSpec? target, long memory) => JobRequirements.None with
