@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Fleet;
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.Core.Leaderboard;
@@ -52,6 +53,9 @@ public interface IFarmQueries
 
     /// <summary>The YAML as it was submitted, or null.</summary>
     Task<string?> FindYamlAsync(string sweepId, CancellationToken cancellationToken);
+
+    /// <summary>Model and data set ids of a sweep with the artifacts that their sources were; empty for an unknown sweep.</summary>
+    Task<IReadOnlyDictionary<string, ArtifactRef>> FindSourcesAsync(string sweepId, CancellationToken cancellationToken);
 
     /// <summary>Jobs of a sweep in plan order; with <paramref name="failedOnly"/> those that failed.</summary>
     Task<Page<JobView>> ListJobsAsync(string sweep, bool failedOnly, int pageSize, string pageToken, CancellationToken cancellationToken);

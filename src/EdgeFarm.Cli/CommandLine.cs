@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
 using EdgeFarm.Cli.Commands;
+using EdgeFarm.Cli.Output;
 
 namespace EdgeFarm.Cli;
 
@@ -12,13 +13,12 @@ internal static class CommandLine
     {
         using var signals = new StopSignals();
         var parsed = Build(terminal).Parse(args);
+
+        // Whatever goes wrong, who asked for a document gets one.
+        var json = args.Contains("--json");
         if (parsed.Action is ParseErrorAction)
         {
-            foreach (var error in parsed.Errors)
-            {
-                terminal.Error.WriteLine($"error: {error.Message}");
-            }
-
+            Failures.Tell(terminal, json, "invalid_argument", string.Join('\n', parsed.Errors.Select(e => e.Message)), ExitCodes.BadInput);
             terminal.Error.WriteLine($"'{CommandPath(parsed.CommandResult)} --help' tells what is accepted");
             return ExitCodes.BadInput;
         }
@@ -38,14 +38,12 @@ internal static class CommandLine
         }
         catch (OperationCanceledException) when (signals.Token.IsCancellationRequested)
         {
-            terminal.Error.WriteLine("stopped");
-            return ExitCodes.Failed;
+            return Failures.Stopped(terminal, json);
         }
         catch (Exception e)
         {
             // Expected failures were told where they arose; what comes here still ends as an exit code and one line, not as a crash.
-            terminal.Complain($"{e.GetType().Name}: {e.Message}");
-            return ExitCodes.Failed;
+            return Failures.Tell(terminal, json, "internal", $"{e.GetType().Name}: {e.Message}", ExitCodes.Failed);
         }
     }
 
@@ -66,6 +64,9 @@ internal static class CommandLine
         ShowCommand.Create(terminal),
         FleetCommands.Workers(terminal),
         PullCommand.Create(terminal),
+        InspectCommand.Create(terminal),
+        ConvertCommand.Create(terminal),
+        QuantizeCommand.Create(terminal),
         DoctorCommand.Create(terminal),
     };
 

@@ -25,9 +25,11 @@ public abstract class CliHarness : IAsyncLifetime
 
     protected string Folder => _folder.FullName;
 
-    public async Task InitializeAsync() => Server = await TestServer.StartAsync();
+    public virtual async Task InitializeAsync() => Server = await StartServerAsync();
 
-    public async Task DisposeAsync()
+    private protected virtual Task<TestServer> StartServerAsync() => TestServer.StartAsync();
+
+    public virtual async Task DisposeAsync()
     {
         await Server.DisposeAsync();
         _folder.Delete(recursive: true);

@@ -193,4 +193,38 @@ public sealed class VerbTests : CliHarness
         Assert.Equal(2, code);
         Assert.Contains("accepted: InvalidInput, Unsupported, OutOfMemory", error, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public async Task A_sweep_without_failures_has_nothing_to_retry_and_that_is_no_error()
+    {
+        await SubmitTinyAsync();
+        Server.Farm.Finish("tiny");
+        Assert.Equal((0, "nothing to retry: sweep tiny has no failed job"), ((await ClientAsync("retry", "tiny")).Code, (await ClientAsync("retry", "tiny")).Out.Trim()));
+        var (code, output, _) = await ClientAsync("retry", "tiny", "--json");
+        Assert.Equal((0, 0), (code, (int)Document(output)["retried"]!));
+    }
+
+    [Fact]
+    public async Task The_command_that_reproduces_a_row_works_from_anywhere()
+    {
+        Directory.CreateDirectory(Path.Combine(Folder, "sub"));
+        File.WriteAllText(Path.Combine(Folder, "my.gguf"), "GGUF and what follows of mine");
+        File.WriteAllText(Path.Combine(Folder, "sub", "text.txt"), "a text of mine");
+        var yaml = Yaml.Replace("bundled:edgefarm-tiny", "file:my.gguf", StringComparison.Ordinal).Replace("bundled:held-out", "file:sub/text.txt", StringComparison.Ordinal);
+        var (code, _, error) = await ClientAsync("submit", WriteSweep(yaml), "--id", "tiny");
+        Assert.True(code == 0, error);
+        Server.Farm.Entries.Add(InMemoryFarm.Entry("tiny/e1", "Q8_0", 50));
+
+        var command = (string)Document((await ClientAsync("show", "tiny/e1", "--json")).Out)["reproduce"]!;
+        Assert.DoesNotContain("file:", command, StringComparison.Ordinal);
+        var sources = Server.Farm.Submissions[0].Sources;
+        Assert.Contains($"source: blob:{sources["edgefarm-tiny"].Digest}", command, StringComparison.Ordinal);
+        Assert.Contains($"source: blob:{sources["t"].Digest}", command, StringComparison.Ordinal);
+
+        // Another directory, and the files are gone.
+        File.Delete(Path.Combine(Folder, "my.gguf"));
+        var pasted = string.Join('\n', command.Split('\n')[1..^1]);
+        (code, _, error) = await ClientAsync("submit", WriteSweep(pasted, "sub/again.yaml"));
+        Assert.True(code == 0, error);
+    }
 }

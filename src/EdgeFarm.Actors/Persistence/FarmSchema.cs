@@ -4,7 +4,7 @@ namespace EdgeFarm.Actors.Persistence;
 internal static class FarmSchema
 {
     /// <summary>Tables that the projection can make again from the journal.</summary>
-    public static readonly string[] ReadModelTables = ["farm_sweeps", "farm_sweep_labels", "farm_jobs", "farm_entries", "farm_metrics", "farm_offsets"];
+    public static readonly string[] ReadModelTables = ["farm_sweeps", "farm_sweep_labels", "farm_sweep_sources", "farm_jobs", "farm_entries", "farm_metrics", "farm_offsets"];
 
     /// <summary>Beside the journal: what cannot be made again.</summary>
     public static readonly string[] Statements =
@@ -34,6 +34,7 @@ internal static class FarmSchema
         "create index if not exists farm_sweeps_status on farm_sweeps (status)",
         "create table if not exists farm_sweep_labels (sweep text not null, name text not null, value text not null, primary key (sweep, name))",
         "create index if not exists farm_sweep_labels_value on farm_sweep_labels (name, value, sweep)",
+        "create table if not exists farm_sweep_sources (sweep text not null, id text not null, artifact text not null, primary key (sweep, id))",
         """
         create table if not exists farm_jobs (
           id text primary key, sweep text not null, ordinal integer not null, status integer not null, document text not null)

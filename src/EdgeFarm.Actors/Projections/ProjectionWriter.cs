@@ -101,6 +101,15 @@ internal sealed class ProjectionWriter(FarmDatabase database, TimeProvider time)
                     ("name", name),
                     ("value", value)).RunAsync(transaction, cancellationToken);
             }
+
+            foreach (var (source, artifact) in sweep.State.Submission!.Sources)
+            {
+                await connection.Command(
+                    "insert into farm_sweep_sources (sweep, id, artifact) values (@sweep, @id, @artifact)",
+                    ("sweep", sweep.Id),
+                    ("id", source),
+                    ("artifact", ReadModelJson.Write(artifact))).RunAsync(transaction, cancellationToken);
+            }
         }
     }
 

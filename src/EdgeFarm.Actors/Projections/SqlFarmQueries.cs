@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Globalization;
 using EdgeFarm.Actors.Persistence;
+using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Leaderboard;
 using EdgeFarm.Core.Sweeps;
 
@@ -41,6 +42,14 @@ internal sealed class SqlFarmQueries(FarmDatabase database, ProjectionSignal sig
 
     public Task<string?> FindYamlAsync(string sweepId, CancellationToken cancellationToken) =>
         FindAsync("select yaml from farm_sweeps where id = @id", sweepId, cancellationToken);
+
+    public async Task<IReadOnlyDictionary<string, ArtifactRef>> FindSourcesAsync(string sweepId, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenAsync(cancellationToken);
+        var rows = await connection.Command("select id, artifact from farm_sweep_sources where sweep = @sweep", ("sweep", sweepId))
+            .ReadAsync(r => (Id: r.GetString(0), Artifact: ReadModelJson.Read<ArtifactRef>(r.GetString(1))), cancellationToken);
+        return rows.ToDictionary(r => r.Id, r => r.Artifact, StringComparer.Ordinal);
+    }
 
     public async Task<Page<JobView>> ListJobsAsync(string sweep, bool failedOnly, int pageSize, string pageToken, CancellationToken cancellationToken)
     {

@@ -6,9 +6,9 @@ using EdgeFarm.Core.Sweeps;
 namespace EdgeFarm.Actors.Sweeps;
 
 /// <summary>
-/// One client's watch of one sweep, on the node that serves the client. It fills a bounded channel that drops the oldest, so that
-/// a slow client costs no memory; the numbers show it what it missed. When the sweep's actor moves or restarts, it watches again
-/// from the last number.
+/// One client's watch of one sweep, on the node that serves the client. It fills a bounded channel, so that a slow client costs no memory.
+/// A client that falls behind by more gets nothing until there is room again, and then a snapshot in the place of what it missed. When the
+/// sweep's actor moves or restarts, it watches again from the last number.
 /// </summary>
 internal sealed class WatcherActor : UntypedActor, IWithTimers
 {
@@ -20,10 +20,16 @@ internal sealed class WatcherActor : UntypedActor, IWithTimers
         public static readonly WatchAgain Instance = new();
     }
 
+    private sealed class RoomAgain : INoSerializationVerificationNeeded, INotInfluenceReceiveTimeout
+    {
+        public static readonly RoomAgain Instance = new();
+    }
+
     private readonly IActorRef _sweeps;
     private readonly string _sweep;
     private readonly ChannelWriter<SweepChange> _changes;
     private long? _last;
+    private bool _behind;
 
     public WatcherActor(IActorRef sweeps, string sweep, long? after, ChannelWriter<SweepChange> changes)
     {
@@ -34,8 +40,8 @@ internal sealed class WatcherActor : UntypedActor, IWithTimers
     public ITimerScheduler Timers { get; set; } = null!;
 
     /// <summary>A channel as watchers fill it.</summary>
-    public static Channel<SweepChange> MakeChannel() => Channel.CreateBounded<SweepChange>(
-        new BoundedChannelOptions(1024) { FullMode = BoundedChannelFullMode.DropOldest, SingleReader = true, SingleWriter = true });
+    public static Channel<SweepChange> MakeChannel(int capacity = 1024) => Channel.CreateBounded<SweepChange>(
+        new BoundedChannelOptions(capacity) { FullMode = BoundedChannelFullMode.Wait, SingleReader = true, SingleWriter = true });
 
     public static Props Props(IActorRef sweeps, string sweep, long? after, ChannelWriter<SweepChange> changes) =>
         Akka.Actor.Props.Create(() => new WatcherActor(sweeps, sweep, after, changes));
@@ -51,8 +57,11 @@ internal sealed class WatcherActor : UntypedActor, IWithTimers
             case SweepChanged changed:
                 SetReceiveTimeout(null);
                 Context.Watch(Sender);
-                _last = changed.Change.Sequence;
-                _changes.TryWrite(changed.Change);
+                Write(changed.Change);
+                break;
+            case RoomAgain:
+                _last = null;
+                Watch();
                 break;
             case SweepReply { Failure: { } failure }:
                 _changes.TryComplete(new FailureException(failure));
@@ -72,6 +81,25 @@ internal sealed class WatcherActor : UntypedActor, IWithTimers
                 Unhandled(message);
                 break;
         }
+    }
+
+    private void Write(SweepChange change)
+    {
+        if (_behind && !(change.IsSnapshot && _last is null))
+        {
+            return;
+        }
+
+        if (_changes.TryWrite(change))
+        {
+            (_behind, _last) = (false, change.Sequence);
+            return;
+        }
+
+        // The rest of what is missed is in the snapshot that is asked for when the client has read something.
+        _behind = true;
+        _last = 0;
+        _changes.WaitToWriteAsync().AsTask().PipeTo(Self, success: _ => RoomAgain.Instance, failure: _ => RoomAgain.Instance);
     }
 
     private void Watch()

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Text.Json.Nodes;
 using EdgeFarm.Cli.Output;
 using EdgeFarm.Contracts;
+using EdgeFarm.Core.Jobs;
 
 namespace EdgeFarm.Cli.Client;
 
@@ -58,7 +59,7 @@ internal static class ClientCommand
     {
         if (EdgeFarmClient.ResolveAddress(farm) is not { } address)
         {
-            return Fail(terminal, json, "invalid_argument", $"'{farm ?? Environment.GetEnvironmentVariable(EdgeFarmClient.UrlVariable)}' is no address of a farm; use http://HOST:PORT", ExitCodes.BadInput);
+            return Failures.Tell(terminal, json, "invalid_argument", $"'{farm ?? Environment.GetEnvironmentVariable(EdgeFarmClient.UrlVariable)}' is no address of a farm; use http://HOST:PORT", ExitCodes.BadInput);
         }
 
         using var client = new EdgeFarmClient(address);
@@ -68,37 +69,20 @@ internal static class ClientCommand
         }
         catch (BadInputException e)
         {
-            return Fail(terminal, json, "invalid_argument", e.Message, ExitCodes.BadInput, e.Errors);
+            return Failures.Tell(terminal, json, e);
+        }
+        catch (FailureException e)
+        {
+            return Failures.Tell(terminal, json, e.Failure);
         }
         catch (FarmCallException e) when (!cancellation.IsCancellationRequested)
         {
-            return Fail(terminal, json, Code(e.Kind), Explain(e, address), ExitCode(e.Kind));
+            return Failures.Tell(terminal, json, Code(e.Kind), Explain(e, address), ExitCode(e.Kind));
         }
         catch (Exception e) when (e is FarmCallException or OperationCanceledException && cancellation.IsCancellationRequested)
         {
-            return Fail(terminal, json, "cancelled", "stopped", ExitCodes.Failed);
+            return Failures.Stopped(terminal, json);
         }
-    }
-
-    private static int Fail(Terminal terminal, bool json, string code, string message, int exitCode, IReadOnlyList<InputError>? errors = null)
-    {
-        foreach (var line in errors is { Count: > 0 } ? errors.Select(e => e.Line) : [message])
-        {
-            terminal.Complain(line);
-        }
-
-        if (json)
-        {
-            var error = new JsonObject { ["code"] = code, ["message"] = message };
-            if (errors is { Count: > 0 })
-            {
-                error["errors"] = new JsonArray([.. errors.Select(e => e.ToJson())]);
-            }
-
-            JsonDocuments.Write(terminal.Out, new JsonObject { ["error"] = error });
-        }
-
-        return exitCode;
     }
 
     private static string Explain(FarmCallException e, Uri address) => e.Kind switch

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using EdgeFarm.Artifacts.HuggingFace;
 using EdgeFarm.Contracts.V1;
 using EdgeFarm.Core.Planning;
 using EdgeFarm.Core.Sweeps;
@@ -13,23 +14,21 @@ internal static class Reproduction
 {
     /// <summary>A sweep of this row's form alone, with the sources that the farm holds, as a command to paste.</summary>
     /// <param name="entry">The row.</param>
-    /// <param name="yaml">The file of its sweep.</param>
-    /// <param name="jobs">The sweep's jobs; their imports name the artifacts of local sources.</param>
-    public static string Command(Entry entry, string yaml, IReadOnlyCollection<Job> jobs)
+    /// <param name="file">The file of its sweep, with the artifacts that its sources were.</param>
+    public static string Command(Entry entry, EdgeFarm.Contracts.V1.SweepFile file)
     {
-        var spec = LocalSweepFile.Parse(yaml, BuiltInToolchains.Catalog).Spec;
+        var spec = LocalSweepFile.Parse(file.Yaml, BuiltInToolchains.Catalog).Spec;
         return spec is null
             ? $"{SelfCommand.Text} submit FILE --fresh   # the sweep's file is not understood by this version: 'show --json' has its recipe"
-            : $"{SelfCommand.Text} submit - --fresh --watch <<'EOF'\n{SweepFileWriter.Write(Narrow(spec, entry, jobs))}EOF";
+            : $"{SelfCommand.Text} submit - --fresh --watch <<'EOF'\n{SweepFileWriter.Write(Narrow(spec, entry, file.Sources))}EOF";
     }
 
-    private static SweepSpec Narrow(SweepSpec spec, Entry entry, IReadOnlyCollection<Job> jobs)
+    private static SweepSpec Narrow(SweepSpec spec, Entry entry, IReadOnlyDictionary<string, Artifact> sources)
     {
-        // The importing job's output is its source, unchanged: the farm holds it under that digest wherever it came from.
-        var imported = jobs.FirstOrDefault(j => j.Kind is JobKind.Import && j.Model == entry.Model)?.Outputs.Values.FirstOrDefault()?.Digest;
-        var models = spec.Models.Where(m => m.Id == entry.Model)
-            .Select(m => m.Source.StartsWith("file:", StringComparison.Ordinal) && imported is { Length: > 0 } ? m with { Source = $"blob:{imported}" } : m)
-            .ToImmutableArray();
+        // A path of the submitter's means nothing elsewhere, and a branch of the Hub moves; the farm holds both under their digests.
+        string Held(string id, string source) =>
+            (source.StartsWith("file:", StringComparison.Ordinal) || HubSource.IsMeant(source)) && sources.TryGetValue(id, out var artifact) ? $"blob:{artifact.Digest}" : source;
+        var models = spec.Models.Where(m => m.Id == entry.Model).Select(m => m with { Source = Held(m.Id, m.Source) }).ToImmutableArray();
         var named = BuiltInToolchains.Catalog.Find(entry.Toolchain)?.FindForm(entry.Form);
         var recipe = named is not null
             ? new RecipeSpec(entry.Toolchain, null, [entry.Form], [], [], []) { Calibration = Calibration(named, entry) }
@@ -40,7 +39,7 @@ internal static class Reproduction
         return spec with
         {
             Models = models,
-            Data = [.. spec.Data.Where(d => used.Contains(d.Id))],
+            Data = [.. spec.Data.Where(d => used.Contains(d.Id)).Select(d => d with { Source = Held(d.Id, d.Source) })],
             Recipes = [recipe],
             Targets = [.. spec.Targets.Where(t => t.Id == entry.Target)],
             Quality = quality,

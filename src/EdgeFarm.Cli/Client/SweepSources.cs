@@ -1,9 +1,9 @@
+using EdgeFarm.Artifacts.HuggingFace;
 using EdgeFarm.Artifacts.Local;
 using EdgeFarm.Contracts;
 using EdgeFarm.Contracts.V1;
 using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Server;
-using EdgeFarm.Server.Workers;
 using File = System.IO.File;
 using LocalSweepFile = EdgeFarm.Server.SweepFiles.SweepFile;
 using WireKind = EdgeFarm.Contracts.V1.ArtifactKind;
@@ -16,8 +16,11 @@ internal sealed class SweepSources
     private const int MaxEntries = 1000;
 
     private readonly List<(string Id, LocalArtifact Artifact, SourceFile Wire)> _files;
+    private readonly List<(string Id, string Source)> _published;
+    private readonly Dictionary<string, SourceFile> _fetched = new(StringComparer.Ordinal);
 
-    private SweepSources(string yaml, List<(string Id, LocalArtifact Artifact, SourceFile Wire)> files) => (Yaml, _files) = (yaml, files);
+    private SweepSources(string yaml, List<(string Id, LocalArtifact Artifact, SourceFile Wire)> files, List<(string Id, string Source)> published) =>
+        (Yaml, _files, _published) = (yaml, files, published);
 
     /// <summary>The file's text.</summary>
     public string Yaml { get; }
@@ -51,7 +54,8 @@ internal sealed class SweepSources
             }
         }
 
-        return errors.Count == 0 ? new SweepSources(yaml, files) : throw new BadInputException(errors);
+        var published = spec.Models.Where(m => HubSource.IsMeant(m.Source)).Select(m => (m.Id, m.Source)).ToList();
+        return errors.Count == 0 ? new SweepSources(yaml, files, published) : throw new BadInputException(errors);
     }
 
     /// <summary>The request that submits it.</summary>
@@ -64,7 +68,40 @@ internal sealed class SweepSources
             request.Sources[source] = wire;
         }
 
+        foreach (var (source, wire) in _fetched)
+        {
+            request.Sources[source] = wire;
+        }
+
         return request;
+    }
+
+    /// <summary>Has the farm fetch what its models of the Hub are, with progress here; before <see cref="ToRequest"/>.</summary>
+    public async Task FetchAsync(EdgeFarmClient farm, Terminal terminal, CancellationToken cancellationToken)
+    {
+        foreach (var (id, source) in _published)
+        {
+            var last = await Local.LocalProgress.ShowAsync(terminal, async progress =>
+            {
+                FetchProgress? latest = null;
+                var call = farm.Artifacts.Fetch(new FetchRequest { Source = source }, cancellationToken: cancellationToken);
+                await foreach (var step in farm.ReadAsync(call, cancellationToken))
+                {
+                    latest = step;
+                    progress.Report(new Local.LocalStep(
+                        1, 1, source, step.Total > 0 ? Math.Clamp((double)step.Done / step.Total, 0, 1) : 0, $"{step.File}, {Output.Figures.Bytes(step.Done)} of {Output.Figures.Bytes(step.Total)}"));
+                }
+
+                return latest;
+            });
+            if (last?.Artifact is not { } artifact)
+            {
+                throw new BadInputException($"{id}: the farm fetched {source} and did not say what it is");
+            }
+
+            terminal.Error.WriteLine($"{id}: {source} is commit {last.Revision}, {Output.Figures.Bytes(artifact.Size)}");
+            _fetched[id] = new SourceFile { Digest = artifact.Digest, Kind = artifact.Kind, Size = artifact.Size, FileName = artifact.FileName, Revision = last.Revision };
+        }
     }
 
     /// <summary>Uploads what the farm lacks.</summary>
@@ -81,10 +118,7 @@ internal sealed class SweepSources
             }
 
             terminal.Error.WriteLine($"uploading {id}: {wire.FileName}, {Output.Figures.Bytes(wire.Size)}");
-            if (await FarmArtifacts.PushAsync(farm.Artifacts, artifact, digest, kind, cancellationToken) is { } failure)
-            {
-                throw new BadInputException($"{id}: {failure.Message}");
-            }
+            await FarmFiles.PushAsync(farm, artifact, digest, kind, cancellationToken);
         }
     }
 

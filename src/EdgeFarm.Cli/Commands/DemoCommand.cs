@@ -46,8 +46,7 @@ internal static class DemoCommand
             var started = await EmbeddedFarm.StartAsync(new EmbeddedFarmOptions(data, loopback, loopback, Workers), cancellation);
             if (!started.IsOk)
             {
-                terminal.Complain(started.Failure!.Message);
-                return ExitCodes.BadInput;
+                return Failures.Tell(terminal, json, started.Failure!);
             }
 
             await using var farm = started.Value;
@@ -63,17 +62,12 @@ internal static class DemoCommand
         }
         catch (Exception e) when (cancellation.IsCancellationRequested && e is OperationCanceledException or FarmCallException)
         {
-            terminal.Error.WriteLine($"stopped; the sweep goes on when a farm starts on this directory: {Up(data)}");
-            return ExitCodes.Failed;
+            return Failures.Tell(terminal, json, "cancelled", $"stopped; the sweep goes on when a farm starts on this directory: {Up(data)}", ExitCodes.Failed);
         }
         catch (FarmCallException e)
         {
-            foreach (var line in e.FileErrors.Count > 0 ? e.FileErrors.Select(f => $"{SamplePath}:{f.Line}: {f.Field}: {f.Message}") : [e.Message])
-            {
-                terminal.Complain(line);
-            }
-
-            return ExitCodes.Failed;
+            var lines = e.FileErrors.Count > 0 ? e.FileErrors.Select(f => $"{SamplePath}:{f.Line}: {f.Field}: {f.Message}") : [e.Message];
+            return Failures.Tell(terminal, json, "internal", string.Join('\n', lines), ExitCodes.Failed);
         }
     }
 

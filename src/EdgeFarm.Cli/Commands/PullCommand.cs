@@ -1,12 +1,9 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
-using EdgeFarm.Artifacts;
-using EdgeFarm.Artifacts.Disk;
 using EdgeFarm.Cli.Client;
 using EdgeFarm.Cli.Output;
 using EdgeFarm.Contracts.V1;
 using EdgeFarm.Core.Artifacts;
-using EdgeFarm.Server.Workers;
 using ArtifactKind = EdgeFarm.Core.Artifacts.ArtifactKind;
 
 namespace EdgeFarm.Cli.Commands;
@@ -49,15 +46,7 @@ internal static class PullCommand
         }
 
         // Beside the target, so that the last step stays on one disk; kept after an interruption, so that the next pull goes on.
-        var partial = $"{path}.partial";
-        var store = Check(DiskArtifactStore.Open(partial, TimeProvider.System));
-        if (await new FarmArtifacts(context.Farm.Artifacts, store).FetchAsync(artifact, context.Cancellation) is { } failure)
-        {
-            throw new BadInputException(failure.Message);
-        }
-
-        Check(await store.MaterializeAsync(artifact.Digest, path, MaterializeMode.Copy, context.Cancellation));
-        Directory.Delete(partial, recursive: true);
+        await FarmFiles.FetchAsync(context.Farm, artifact, path, $"{path}.partial", context.Cancellation);
         if (context.Json)
         {
             context.WriteDocument(new JsonObject
@@ -80,11 +69,7 @@ internal static class PullCommand
     {
         if (Digest.TryParse(what, out var digest))
         {
-            var stat = await context.Farm.AwaitAsync(
-                context.Farm.Artifacts.StatAsync(new StatRequest { Digest = digest.ToString() }, cancellationToken: context.Cancellation));
-            return stat.Complete
-                ? new ArtifactRef(digest, (ArtifactKind)stat.Artifact.Kind, stat.Artifact.Size, "", digest.Hex[..12])
-                : throw new BadInputException($"the farm holds no artifact {digest}");
+            return await FarmFiles.StatAsync(context.Farm, digest, context.Cancellation);
         }
 
         var entry = await context.Farm.AwaitAsync(
@@ -93,6 +78,4 @@ internal static class PullCommand
             ? new ArtifactRef(name, (ArtifactKind)made.Kind, made.Size, made.Format, made.FileName)
             : throw new BadInputException($"{entry.Form} of {entry.Model} has no artifact: {entry.Failure?.Message ?? "it is not made yet"}");
     }
-
-    private static T Check<T>(Core.Jobs.Outcome<T> outcome) => outcome.IsOk ? outcome.Value : throw new BadInputException(outcome.Failure!.Message);
 }

@@ -26,9 +26,7 @@ internal static class ShowCommand
             context.Farm.Leaderboard.GetHistoryAsync(new GetEntryRequest { Id = entry.Id }, cancellationToken: context.Cancellation));
         var file = await context.Farm.AwaitAsync(
             context.Farm.Sweeps.GetSweepFileAsync(new GetSweepRequest { Id = entry.Sweep }, cancellationToken: context.Cancellation));
-        var jobs = await context.Farm.AwaitAsync(
-            context.Farm.Jobs.ListJobsAsync(new ListJobsRequest { Sweep = entry.Sweep, PageSize = 1000 }, cancellationToken: context.Cancellation));
-        var reproduce = Reproduction.Command(entry, file.Yaml, jobs.Jobs);
+        var reproduce = Reproduction.Command(entry, file);
         if (context.Json)
         {
             context.WriteDocument(new JsonObject

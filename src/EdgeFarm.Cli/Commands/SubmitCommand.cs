@@ -76,18 +76,19 @@ internal static class SubmitCommand
         var timeout = ReadTimeout(arguments.GetValue(Timeout));
         var file = arguments.GetValue(File)!;
         var sources = await SweepSources.ReadAsync(file, context.Cancellation);
-        var request = sources.ToRequest(arguments.GetValue(Id), arguments.GetValue(Fresh));
+        SubmitRequest Request() => sources.ToRequest(arguments.GetValue(Id), arguments.GetValue(Fresh));
         try
         {
             if (arguments.GetValue(DryRun))
             {
-                var plan = await context.Farm.AwaitAsync(context.Farm.Sweeps.DryRunAsync(request, cancellationToken: context.Cancellation));
+                var plan = await context.Farm.AwaitAsync(context.Farm.Sweeps.DryRunAsync(Request(), cancellationToken: context.Cancellation));
                 WritePlan(context, plan);
                 return ExitCodes.Done;
             }
 
             await sources.UploadAsync(context.Farm, context.Terminal, context.Cancellation);
-            var sweep = await context.Farm.AwaitAsync(context.Farm.Sweeps.SubmitAsync(request, cancellationToken: context.Cancellation));
+            await sources.FetchAsync(context.Farm, context.Terminal, context.Cancellation);
+            var sweep = await context.Farm.AwaitAsync(context.Farm.Sweeps.SubmitAsync(Request(), cancellationToken: context.Cancellation));
             return await FollowAsync(context, sweep, timeout);
         }
         catch (Contracts.FarmCallException e) when (e.Kind is Contracts.FarmErrorKind.AlreadyExists && arguments.GetValue(Id) is { } id)

@@ -76,7 +76,7 @@ internal static class SweepCommands
             else
             {
                 context.Terminal.Out.WriteLine(retried.Jobs == 0
-                    ? $"sweep {request.Id} has no failed job{(request.Type is FailureType.Unspecified ? "" : $" of type {request.Type}")}"
+                    ? $"nothing to retry: sweep {request.Id} has no failed job{(request.Type is FailureType.Unspecified ? "" : $" of type {request.Type}")}"
                     : $"{retried.Jobs} jobs of sweep {request.Id} run again; 'edgefarm watch {request.Id}' follows them");
             }
 

@@ -132,11 +132,6 @@ public sealed partial class SweepState
             }
         }
 
-        if (again.Count == 0)
-        {
-            return Refuse(type is null ? $"no job of sweep {Id} failed" : $"no job of sweep {Id} failed with {type}");
-        }
-
         var events = _order.Where(again.Contains).Select(j => j.Spec.Id).Chunk(MaxBatch).Select(ids => new SweepEvent.JobsRetried(now, [.. ids]));
         return new SweepDecision([.. events], [], null);
     }

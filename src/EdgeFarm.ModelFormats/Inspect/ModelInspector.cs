@@ -13,17 +13,18 @@ namespace EdgeFarm.ModelFormats.Inspect;
 public static class ModelInspector
 {
     private const int Magic = 16;
+    private const long MaxConfig = 16 << 20;
 
     /// <summary>
-    /// Looks at a GGUF, safetensors or ONNX file, or a checkpoint directory. InvalidInput for broken files, Unsupported for other
-    /// kinds and for checkpoints of an architecture that is not covered.
+    /// Looks at a GGUF, safetensors or ONNX file, or at a directory with a checkpoint or one ONNX file. InvalidInput for broken files,
+    /// Unsupported for other kinds. A checkpoint of an architecture or tokenizer that is not covered is told as far as its files go, with a note.
     /// </summary>
     /// <param name="path">The file or directory.</param>
     public static Outcome<ModelSummary> Inspect(string path)
     {
         if (Directory.Exists(path))
         {
-            return OfCheckpoint(path);
+            return OfDirectory(path);
         }
 
         var head = new byte[Magic];
@@ -48,7 +49,7 @@ public static class ModelInspector
             return OfSafetensors(path);
         }
 
-        if (path.EndsWith(".onnx", StringComparison.OrdinalIgnoreCase))
+        if (path.EndsWith(".onnx", StringComparison.OrdinalIgnoreCase) || IsOnnx(head))
         {
             return OfOnnx(path);
         }
@@ -56,6 +57,27 @@ public static class ModelInspector
         return path.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase)
             ? GgufReader.Read(path).Failure!
             : Failure.Unsupported($"{path}: is no GGUF, safetensors or ONNX file and no checkpoint directory");
+    }
+
+    // ONNX has no magic: a model starts with field 1 (ir_version), a small varint, and a field of text or a message follows.
+    private static bool IsOnnx(ReadOnlySpan<byte> head) => head[0] == 0x08 && head[1] is > 0 and < 0x40 && head[2] is 0x12 or 0x1a or 0x3a or 0x42;
+
+    private static Outcome<ModelSummary> OfDirectory(string path)
+    {
+        try
+        {
+            if (!File.Exists(System.IO.Path.Combine(path, "config.json")) && Directory.EnumerateFiles(path, "*.onnx").Take(2).ToArray() is [var model])
+            {
+                return OfOnnx(model);
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return Failure.InvalidInput($"{path}: cannot be read ({e.Message}); check the path and its permissions");
+        }
+
+        var told = OfCheckpoint(path);
+        return told.Failure is { Type: FailureType.Unsupported } ? OfUnknownCheckpoint(path, told.Failure) : told;
     }
 
     private static Outcome<ModelSummary> OfGguf(string path)
@@ -141,6 +163,42 @@ public static class ModelInspector
         };
     }
 
+    /// <summary>What config.json and the weights say of a checkpoint that nothing here converts.</summary>
+    private static Outcome<ModelSummary> OfUnknownCheckpoint(string path, Failure why)
+    {
+        var shards = new List<SafetensorsFile>();
+        try
+        {
+            var config = JsonNode.Load(System.IO.Path.Combine(path, "config.json"), MaxConfig);
+            CheckpointTensors.OpenShards(path, shards);
+            int? Integer(string key) => config.Optional(key)?.TryInteger() is >= 0 and <= int.MaxValue and var value ? (int)value : null;
+            return new ModelSummary
+            {
+                Path = path,
+                Format = ModelFormat.Checkpoint,
+                Architecture = config.Optional("architectures") is { Kind: System.Text.Json.JsonValueKind.Array } names ? names.Items().Select(n => n.Text()).FirstOrDefault() : null,
+                Name = System.IO.Path.GetFileName(System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(path))),
+                FileBytes = shards.Sum(shard => shard.FileBytes),
+                ContextLength = Integer("max_position_embeddings"),
+                Layers = Integer("num_hidden_layers"),
+                Tensors = [.. shards.SelectMany(shard => shard.Tensors).Select(Summary)],
+                Notes = [why.Message],
+            };
+        }
+        catch (FailureException e)
+        {
+            return e.Failure;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return Failure.InvalidInput($"{path}: cannot be read ({e.Message}); check the path and its permissions");
+        }
+        finally
+        {
+            shards.ForEach(shard => shard.Dispose());
+        }
+    }
+
     private static Outcome<ModelSummary> OfOnnx(string path)
     {
         var outcome = OnnxModel.Load(path);
@@ -150,9 +208,13 @@ public static class ModelInspector
         }
 
         using var model = outcome.Value;
-        var tensors = model.Graph.Initializer
-            .Select(tensor => new TensorSummary(
-                tensor.Name, OnnxTensors.TypeName(tensor.DataType), [.. tensor.Dims], (OnnxTensors.ElementCount(tensor.Dims) ?? 0) * OnnxTensors.BitsPerElement(tensor.DataType) / 8))
+
+        // Converters of some frameworks keep every weight in a Constant node.
+        var constants = model.Graph.Node.Where(node => node.OpType == "Constant" && node.Output.Count > 0)
+            .SelectMany(node => node.Attribute.Where(attribute => attribute.T is not null).Select(attribute => (Name: node.Output[0], Tensor: attribute.T)));
+        var tensors = model.Graph.Initializer.Select(tensor => (tensor.Name, Tensor: tensor)).Concat(constants)
+            .Select(named => new TensorSummary(
+                named.Name, OnnxTensors.TypeName(named.Tensor.DataType), [.. named.Tensor.Dims], ((OnnxTensors.ElementCount(named.Tensor.Dims) ?? 0) * OnnxTensors.BitsPerElement(named.Tensor.DataType) + 7) / 8))
             .ToArray();
         var bytes = new FileInfo(path).Length;
         return new ModelSummary

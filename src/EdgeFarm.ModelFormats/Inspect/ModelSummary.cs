@@ -72,6 +72,9 @@ public sealed record ModelSummary
     /// <summary>All tensors in the order of the file.</summary>
     public required IReadOnlyList<TensorSummary> Tensors { get; init; }
 
+    /// <summary>What could not be told, and why; empty when nothing is missing.</summary>
+    public IReadOnlyList<string> Notes { get; init; } = [];
+
     /// <summary>Number of weights.</summary>
     public long Parameters => Tensors.Sum(tensor => tensor.Elements);
 

@@ -1,6 +1,7 @@
 using EdgeFarm.Actors;
 using EdgeFarm.Actors.Workers;
 using EdgeFarm.Artifacts;
+using EdgeFarm.Artifacts.HuggingFace;
 using EdgeFarm.Core.Planning;
 using EdgeFarm.Server.Services;
 using EdgeFarm.Server.Submissions;
@@ -30,6 +31,7 @@ internal static class GrpcEdge
         services.TryAddSingleton(TimeProvider.System);
         services.AddSingleton(catalog);
         services.AddSingleton(bundled);
+        services.TryAddSingleton(provider => new HubFetcher(provider.GetRequiredService<IArtifactStore>(), HubOptions.FromEnvironment));
         services.AddSingleton<SourceResolver>();
         services.AddSingleton<ModelShapeReader>();
         services.AddSingleton<SweepIntake>();

@@ -1,19 +1,24 @@
 using System.Runtime.CompilerServices;
+using System.Threading.Channels;
 using EdgeFarm.Artifacts;
+using EdgeFarm.Artifacts.HuggingFace;
 using EdgeFarm.Artifacts.Transfer;
 using EdgeFarm.Contracts.V1;
 using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Jobs;
+using EdgeFarm.Server.Services.Mapping;
+using EdgeFarm.Server.Submissions;
 using Google.Protobuf;
 using Grpc.Core;
 using ArtifactKind = EdgeFarm.Core.Artifacts.ArtifactKind;
 using Failure = EdgeFarm.Core.Jobs.Failure;
+using FailureType = EdgeFarm.Core.Jobs.FailureType;
 using Wire = EdgeFarm.Contracts.V1;
 
 namespace EdgeFarm.Server.Services;
 
 /// <summary>The artifact store over gRPC.</summary>
-internal sealed class ArtifactsService(IArtifactStore store) : Wire.Artifacts.ArtifactsBase
+internal sealed class ArtifactsService(IArtifactStore store, HubFetcher hub) : Wire.Artifacts.ArtifactsBase
 {
     /// <summary>Needs in one message: 75 bytes each, so that 10 000 stay below 1 MiB.</summary>
     private const int MaxNeeds = 10_000;
@@ -99,6 +104,46 @@ internal sealed class ArtifactsService(IArtifactStore store) : Wire.Artifacts.Ar
         }
     }
 
+    public override async Task Fetch(FetchRequest request, IServerStreamWriter<FetchProgress> responseStream, ServerCallContext context)
+    {
+        if (!HubSource.TryParse(request.Source, out var source))
+        {
+            throw RpcErrors.Invalid("source", $"'{Shorten(request.Source)}' is no model of the Hub; write hf:ORG/NAME or hf:ORG/NAME@REVISION");
+        }
+
+        // A slow client sees fewer steps; the download does not wait for it.
+        var steps = Channel.CreateBounded<HubProgress>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropOldest });
+        var fetching = FetchAsync();
+        await foreach (var step in steps.Reader.ReadAllAsync(context.CancellationToken))
+        {
+            await responseStream.WriteAsync(new FetchProgress { File = step.File, Done = step.Done, Total = step.Total }, context.CancellationToken);
+        }
+
+        var outcome = await fetching;
+        if (!outcome.IsOk)
+        {
+            throw outcome.Failure!.Type is FailureType.InvalidInput or FailureType.Unsupported
+                ? RpcErrors.Invalid("source", outcome.Failure.Message)
+                : RpcErrors.From(outcome.Failure);
+        }
+
+        var (artifact, commit) = outcome.Value;
+        await responseStream.WriteAsync(
+            new FetchProgress { Done = artifact.Size, Total = artifact.Size, Artifact = artifact.ToWire(), Revision = commit }, context.CancellationToken);
+
+        async Task<Outcome<(ArtifactRef Artifact, string Commit)>> FetchAsync()
+        {
+            try
+            {
+                return await hub.FetchAsync(source, new Steps(steps.Writer), context.CancellationToken);
+            }
+            finally
+            {
+                steps.Writer.Complete();
+            }
+        }
+    }
+
     private static async IAsyncEnumerable<Outcome<ArtifactChunk>> Chunks(
         IAsyncStreamReader<UploadRequest> requests, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
@@ -143,4 +188,9 @@ internal sealed class ArtifactsService(IArtifactStore store) : Wire.Artifacts.Ar
             : throw RpcErrors.Invalid(field, $"'{Shorten(text)}' is no SHA-256 digest of 64 hexadecimal characters");
 
     private static string Shorten(string text) => text.Length <= 80 ? text : text[..80] + "...";
+
+    private sealed class Steps(ChannelWriter<HubProgress> writer) : IProgress<HubProgress>
+    {
+        public void Report(HubProgress value) => writer.TryWrite(value);
+    }
 }

@@ -42,7 +42,13 @@ internal sealed class SweepsService(IFarm farm, IFarmQueries queries, SweepIntak
     {
         await queries.CaughtUpAsync(context.CancellationToken);
         var yaml = await queries.FindYamlAsync(request.Id, context.CancellationToken);
-        return new Wire.SweepFile { Yaml = yaml ?? throw RpcErrors.NotFound("sweep", request.Id, Hint) };
+        var file = new Wire.SweepFile { Yaml = yaml ?? throw RpcErrors.NotFound("sweep", request.Id, Hint) };
+        foreach (var (id, artifact) in await queries.FindSourcesAsync(request.Id, context.CancellationToken))
+        {
+            file.Sources[id] = artifact.ToWire();
+        }
+
+        return file;
     }
 
     public override async Task<ListSweepsResponse> ListSweeps(ListSweepsRequest request, ServerCallContext context)

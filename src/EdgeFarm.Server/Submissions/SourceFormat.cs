@@ -7,7 +7,7 @@ namespace EdgeFarm.Server.Submissions;
 /// Guesses the format of a source. A name with a known extension is believed, so that a text file named .onnx is judged as ONNX and
 /// refused by its import with a reason; only nameless contents are judged by their first bytes.
 /// </summary>
-internal static class SourceFormat
+public static class SourceFormat
 {
     /// <summary>How many of the first bytes are looked at.</summary>
     public const int HeadBytes = 512;

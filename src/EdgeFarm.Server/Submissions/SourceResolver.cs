@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using EdgeFarm.Artifacts;
+using EdgeFarm.Artifacts.HuggingFace;
 using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.Core.Sweeps;
@@ -18,11 +19,11 @@ internal sealed record ResolvedSources(
     ImmutableArray<(string Field, Digest Digest)> Missing);
 
 /// <summary>Turns sources as written into artifacts. The farm opens nothing but its store and its own samples.</summary>
-internal sealed class SourceResolver(IArtifactStore store, BundledContent bundled)
+internal sealed class SourceResolver(IArtifactStore store, BundledContent bundled, HubFetcher hub)
 {
     /// <summary>Resolves every source of a sweep; all errors come at once.</summary>
     /// <param name="file">The sweep file, for the places of errors.</param>
-    /// <param name="uploads">What the client says its <c>file:</c> sources are.</param>
+    /// <param name="uploads">What the client says its <c>file:</c> and <c>hf:</c> sources are.</param>
     /// <param name="needUploads">Whether they must be in the store; a dry run does without.</param>
     /// <param name="cancellationToken">Ends it.</param>
     public async Task<ResolvedSources> ResolveAsync(
@@ -39,6 +40,7 @@ internal sealed class SourceResolver(IArtifactStore store, BundledContent bundle
             {
                 "bundled" => await BundledAsync(rest, cancellationToken),
                 "blob" => await StoredAsync(Digest.Parse(rest), cancellationToken),
+                "hf" => await FetchedAsync(source, field, uploads.GetValueOrDefault(id), needUploads, cancellationToken),
                 _ => await UploadedAsync(uploads.GetValueOrDefault(id), needUploads, cancellationToken),
             };
             if (resolved.Artifact is { } artifact)
@@ -86,6 +88,36 @@ internal sealed class SourceResolver(IArtifactStore store, BundledContent bundle
         return held is null
             ? new Resolved(null, $"the farm holds no artifact {digest}", default)
             : new Resolved(held.ToRef(await FormatAsync(held, "", cancellationToken), digest.Hex[..12]), null, default);
+    }
+
+    /// <summary>
+    /// A model of the Hub is in the store before a sweep is accepted (Artifacts.Fetch): a submission answers at once, and what is gated or
+    /// absent shows before any job. A dry run asks the Hub for its size alone.
+    /// </summary>
+    private async Task<Resolved> FetchedAsync(string text, string field, Wire.SourceFile? fetched, bool needUploads, CancellationToken cancellationToken)
+    {
+        if (!HubSource.TryParse(text, out var source) || field.StartsWith("spec.data", StringComparison.Ordinal))
+        {
+            return new Resolved(null, "only models come from the Hub; fetch a data set and use file:PATH", default);
+        }
+
+        if (fetched is not null)
+        {
+            return await UploadedAsync(fetched, needUploads, cancellationToken);
+        }
+
+        if (needUploads)
+        {
+            return new Resolved(null, "is not fetched yet; submit with 'edgefarm submit', or call Artifacts.Fetch first and send what it tells", default);
+        }
+
+        var described = await hub.DescribeAsync(source, cancellationToken);
+        return described switch
+        {
+            { IsOk: true } => new Resolved(new ArtifactRef(Digest.OfText($"{source.Repository}@{described.Value.Commit}"), ArtifactKind.Tree, described.Value.Bytes, Toolchains.FormatNames.HuggingFace, source.Name), null, default),
+            { Failure.Type: FailureType.Internal } => throw new FailureException(described.Failure),
+            _ => new Resolved(null, described.Failure!.Message, default),
+        };
     }
 
     private async Task<Resolved> UploadedAsync(Wire.SourceFile? upload, bool needUploads, CancellationToken cancellationToken)

@@ -4,6 +4,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.RegularExpressions;
 using EdgeFarm.Actors;
+using EdgeFarm.Artifacts.HuggingFace;
 using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Fleet;
 using EdgeFarm.Core.Planning;
@@ -47,6 +48,7 @@ internal sealed partial class SweepIntake(ToolchainCatalog catalog, SourceResolv
             throw RpcErrors.Precondition(digest.ToString(), $"{field}: {digest} is not uploaded completely; upload it (Artifacts.Upload) and submit again with the same request id");
         }
 
+        spec = Pin(spec, request.Sources);
         var content = ContentDigest(request, resolved.Artifacts);
         var id = request.Id.Length > 0 ? request.Id : MakeId(spec.Name, request.RequestId);
         var devices = await CountDevicesAsync(spec, cancellationToken);
@@ -56,6 +58,17 @@ internal sealed partial class SweepIntake(ToolchainCatalog catalog, SourceResolv
             ? new SweepSubmission(id, request.RequestId, content, "", request.Yaml, spec, resolved.Artifacts, plan!, request.Fresh)
             : throw RpcErrors.InvalidFile([.. errors.Select(e => file.ErrorAt(e.Path, e.Message))]);
     }
+
+    /// <summary>Models of the Hub by the commit that was fetched: what a sweep says it measured must not move with a branch.</summary>
+    private static SweepSpec Pin(SweepSpec spec, IDictionary<string, Wire.SourceFile> sources) => spec with
+    {
+        Models =
+        [
+            .. spec.Models.Select(m => HubSource.TryParse(m.Source, out var hub) && sources.TryGetValue(m.Id, out var file) && CommitPattern().IsMatch(file.Revision)
+                ? m with { Source = (hub with { Revision = file.Revision }).ToString() }
+                : m),
+        ],
+    };
 
     /// <summary>How many devices "each" means now: the distinct ones of linked workers that meet the target's conditions.</summary>
     private async Task<ImmutableDictionary<string, int>> CountDevicesAsync(SweepSpec spec, CancellationToken cancellationToken)
@@ -117,6 +130,9 @@ internal sealed partial class SweepIntake(ToolchainCatalog catalog, SourceResolv
 
     [GeneratedRegex(@"\A[a-z0-9][a-z0-9.-]{0,63}\z")]
     private static partial Regex IdPattern();
+
+    [GeneratedRegex(@"\A[0-9a-f]{40}\z")]
+    private static partial Regex CommitPattern();
 
     [GeneratedRegex(@"[^a-z0-9.-]+")]
     private static partial Regex NotInId();

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
+using EdgeFarm.Artifacts.HuggingFace;
 using EdgeFarm.Server.SweepFiles.Schema;
 using EdgeFarm.Server.SweepFiles.Yaml;
 
@@ -17,7 +18,7 @@ internal static partial class ScalarText
             ScalarKind.Number => "a number" + Range(schema),
             ScalarKind.Boolean => "true or false",
             ScalarKind.Name => "a name (letters, digits, '.', '-', '_', at most 64 characters)",
-            ScalarKind.Source => "a source such as bundled:NAME, file:PATH or blob:sha256:DIGEST",
+            ScalarKind.Source => "a source such as bundled:NAME, file:PATH, hf:ORG/NAME[@REVISION] or blob:sha256:DIGEST",
             ScalarKind.Choice => "one of the accepted values",
             ScalarKind.Model => "the id of a model",
             ScalarKind.DataSet => "the id of a data set",
@@ -43,7 +44,7 @@ internal static partial class ScalarText
         {
             ScalarKind.Text => text,
             ScalarKind.Name => NamePattern().IsMatch(text) ? text : null,
-            ScalarKind.Source => SourcePattern().IsMatch(text) ? text : null,
+            ScalarKind.Source => SourcePattern().IsMatch(text) || HubSource.TryParse(text, out _) ? text : null,
             ScalarKind.Boolean => scalar.IsPlain && text is "true" or "false" or "True" or "False" or "TRUE" or "FALSE" ? text.ToLowerInvariant() : null,
             ScalarKind.Integer => scalar.IsPlain && long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var whole)
                 && whole >= schema.Minimum && whole <= schema.Maximum ? whole.ToString(CultureInfo.InvariantCulture) : null,
@@ -76,6 +77,6 @@ internal static partial class ScalarText
     [GeneratedRegex(@"\A(bundled:[A-Za-z0-9][A-Za-z0-9._-]{0,63}|file:[^\x00-\x1f]{1,1024}|blob:sha256:[0-9A-Fa-f]{64})\z")]
     private static partial Regex SourcePattern();
 
-    [GeneratedRegex(@"\A(hf|https):")]
+    [GeneratedRegex(@"\Ahttps:")]
     private static partial Regex ReservedSourcePattern();
 }

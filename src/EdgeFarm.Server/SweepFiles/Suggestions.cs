@@ -1,7 +1,7 @@
 namespace EdgeFarm.Server.SweepFiles;
 
 /// <summary>Finds the word that was probably meant.</summary>
-internal static class Suggestions
+public static class Suggestions
 {
     /// <summary>The accepted word nearest to a given one, ignoring case, or empty when none is near enough to be meant.</summary>
     public static string Nearest(string given, IEnumerable<string> accepted)

@@ -17,6 +17,9 @@ public sealed class FarmArtifacts(V1.Artifacts.ArtifactsClient client, IArtifact
     // The service's own bound on one request.
     private const int MaxNeeds = 10_000;
 
+    /// <summary>Told the error of a call that ended a transfer, for callers that must know whether the farm itself is gone; may be null.</summary>
+    public Action<RpcException>? OnError { get; init; }
+
     /// <inheritdoc/>
     public async Task<Failure?> FetchAsync(ArtifactRef artifact, CancellationToken cancellationToken) =>
         (await ArtifactTransfer.PullAsync(store, artifact.Digest, artifact.Kind, DownloadAsync, cancellationToken)).Failure;
@@ -31,16 +34,17 @@ public sealed class FarmArtifacts(V1.Artifacts.ArtifactsClient client, IArtifact
     /// <param name="digest">Its name.</param>
     /// <param name="kind">File or tree.</param>
     /// <param name="cancellationToken">Ends the transfer; what arrived is kept.</param>
+    /// <param name="onError">Told the error of a call that ended the transfer; may be null.</param>
     public static async Task<Failure?> PushAsync(
-        V1.Artifacts.ArtifactsClient client, IBlobSource source, Digest digest, ArtifactKind kind, CancellationToken cancellationToken) =>
+        V1.Artifacts.ArtifactsClient client, IBlobSource source, Digest digest, ArtifactKind kind, CancellationToken cancellationToken, Action<RpcException>? onError = null) =>
         (await ArtifactTransfer.PushAsync(
             source,
-            token => StatusAsync(client, digest, kind, token),
-            (chunks, token) => SendAsync(client, digest, kind, chunks, token),
+            token => StatusAsync(client, digest, kind, onError, token),
+            (chunks, token) => SendAsync(client, digest, kind, chunks, onError, token),
             cancellationToken)).Failure;
 
     private static async Task<Outcome<ArtifactStatus>> StatusAsync(
-        V1.Artifacts.ArtifactsClient client, Digest digest, ArtifactKind kind, CancellationToken cancellationToken)
+        V1.Artifacts.ArtifactsClient client, Digest digest, ArtifactKind kind, Action<RpcException>? onError, CancellationToken cancellationToken)
     {
         try
         {
@@ -63,20 +67,29 @@ public sealed class FarmArtifacts(V1.Artifacts.ArtifactsClient client, IArtifact
         }
         catch (RpcException e)
         {
-            return Translate(e, $"ask the farm for {digest}", cancellationToken);
+            return Translate(e, $"ask the farm for {digest}", onError, cancellationToken);
         }
     }
 
     private static async Task<Outcome<ArtifactStatus>> SendAsync(
-        V1.Artifacts.ArtifactsClient client, Digest digest, ArtifactKind kind, IAsyncEnumerable<Outcome<ArtifactChunk>> chunks, CancellationToken cancellationToken)
+        V1.Artifacts.ArtifactsClient client,
+        Digest digest,
+        ArtifactKind kind,
+        IAsyncEnumerable<Outcome<ArtifactChunk>> chunks,
+        Action<RpcException>? onError,
+        CancellationToken cancellationToken)
     {
         try
         {
             using var call = client.Upload(cancellationToken: cancellationToken);
-            await call.RequestStream.WriteAsync(
-                new V1.UploadRequest { Header = new V1.UploadHeader { Digest = digest.ToString(), Kind = ToProto(kind) } }, cancellationToken);
+            var isOpen = await TryWriteAsync(call, new V1.UploadRequest { Header = new V1.UploadHeader { Digest = digest.ToString(), Kind = ToProto(kind) } }, cancellationToken);
             await foreach (var chunk in chunks.WithCancellation(cancellationToken))
             {
+                if (!isOpen)
+                {
+                    break;
+                }
+
                 if (!chunk.IsOk)
                 {
                     return chunk.Failure!;
@@ -84,19 +97,38 @@ public sealed class FarmArtifacts(V1.Artifacts.ArtifactsClient client, IArtifact
 
                 var piece = chunk.Value;
                 var message = new V1.Chunk { Digest = piece.Blob.ToString(), Size = piece.BlobSize, Offset = piece.Offset, Data = ByteString.CopyFrom(piece.Data.Span) };
-                await call.RequestStream.WriteAsync(new V1.UploadRequest { Chunk = message }, cancellationToken);
+                isOpen = await TryWriteAsync(call, new V1.UploadRequest { Chunk = message }, cancellationToken);
             }
 
-            await call.RequestStream.CompleteAsync();
+            if (isOpen)
+            {
+                await call.RequestStream.CompleteAsync();
+            }
+
             await call.ResponseAsync;
         }
         catch (RpcException e)
         {
-            return Translate(e, $"send {digest} to the farm", cancellationToken);
+            return Translate(e, $"send {digest} to the farm", onError, cancellationToken);
         }
 
         // The answer holds one page of needs only.
-        return await StatusAsync(client, digest, kind, cancellationToken);
+        return await StatusAsync(client, digest, kind, onError, cancellationToken);
+    }
+
+    /// <summary>Writes one message. False when the call has ended: its response then says why, which the write's own exception does not.</summary>
+    private static async Task<bool> TryWriteAsync(
+        AsyncClientStreamingCall<V1.UploadRequest, V1.StatResponse> call, V1.UploadRequest message, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await call.RequestStream.WriteAsync(message, cancellationToken);
+            return true;
+        }
+        catch (Exception e) when (e is IOException or HttpRequestException or InvalidOperationException)
+        {
+            return false;
+        }
     }
 
     private async IAsyncEnumerable<Outcome<ArtifactChunk>> DownloadAsync(
@@ -123,7 +155,7 @@ public sealed class FarmArtifacts(V1.Artifacts.ArtifactsClient client, IArtifact
                 }
                 catch (RpcException e)
                 {
-                    chunk = Translate(e, $"fetch {part[0].Blob} from the farm", cancellationToken);
+                    chunk = Translate(e, $"fetch {part[0].Blob} from the farm", OnError, cancellationToken);
                 }
 
                 yield return chunk;
@@ -141,9 +173,10 @@ public sealed class FarmArtifacts(V1.Artifacts.ArtifactsClient client, IArtifact
 
     private static V1.ArtifactKind ToProto(ArtifactKind kind) => kind == ArtifactKind.Tree ? V1.ArtifactKind.Tree : V1.ArtifactKind.File;
 
-    private static Failure Translate(RpcException e, string what, CancellationToken cancellationToken)
+    private static Failure Translate(RpcException e, string what, Action<RpcException>? onError, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
+        onError?.Invoke(e);
         return new Failure(FailureType.Internal, $"cannot {what}: {e.Status.StatusCode}, {e.Status.Detail}");
     }
 }

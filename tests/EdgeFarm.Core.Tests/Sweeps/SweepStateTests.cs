@@ -221,7 +221,11 @@ public sealed class SweepStateTests
         Submit(Job("s/0"), Job("s/1", "s/0"), Job("s/2"), Job("s/3", "s/2", "s/0"));
         Report(Failure("s/0", FailureType.InvalidInput, fence: 1), Failure("s/2", FailureType.Unsupported, fence: 2));
         Assert.Equal(SweepStatus.Failed, _sweep.Status);
-        Assert.NotNull(_sweep.Decide(new SweepCommand.Retry(FailureType.Crashed), Now).Refusal);
+
+        // Nothing to run again is no error.
+        var nothing = _sweep.Decide(new SweepCommand.Retry(FailureType.Crashed), Now);
+        Assert.Null(nothing.Refusal);
+        Assert.Empty(nothing.Events);
 
         var again = Do(new SweepCommand.Retry(FailureType.InvalidInput)).OfType<SweepEffect.Queue>().Single().Jobs.Single();
 

@@ -126,6 +126,9 @@ internal sealed class InMemoryFarm : IFarm, IFarmQueries, IResultCache
     public Task<string?> FindYamlAsync(string sweepId, CancellationToken cancellationToken) =>
         Task.FromResult(_sweeps.GetValueOrDefault(sweepId)?.Submission.Yaml);
 
+    public Task<IReadOnlyDictionary<string, ArtifactRef>> FindSourcesAsync(string sweepId, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyDictionary<string, ArtifactRef>>(_sweeps.TryGetValue(sweepId, out var sweep) ? sweep.Submission.Sources : new Dictionary<string, ArtifactRef>());
+
     public Task<Page<JobView>> ListJobsAsync(string sweep, bool failedOnly, int pageSize, string pageToken, CancellationToken cancellationToken) =>
         Task.FromResult(PageOf(_sweeps[sweep].InOrder.Where(j => !failedOnly || j.Status is JobStatus.Failed), pageSize, pageToken));
 

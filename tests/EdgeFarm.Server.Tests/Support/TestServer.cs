@@ -3,7 +3,9 @@ using EdgeFarm.Actors;
 using EdgeFarm.Actors.Persistence;
 using EdgeFarm.Artifacts;
 using EdgeFarm.Artifacts.Disk;
+using EdgeFarm.Artifacts.HuggingFace;
 using EdgeFarm.Contracts;
+using EdgeFarm.Core.Planning;
 using EdgeFarm.Server.Hosting;
 using EdgeFarm.Server.Submissions;
 using Microsoft.AspNetCore.Hosting.Server;
@@ -35,7 +37,9 @@ internal sealed class TestServer : IAsyncDisposable
 
     public EdgeFarmClient Client { get; }
 
-    public static async Task<TestServer> StartAsync()
+    /// <param name="hub">How the Hub is reached; null for what the environment says.</param>
+    /// <param name="catalog">The toolchains; null for <see cref="TestCatalog"/>.</param>
+    public static async Task<TestServer> StartAsync(HubOptions? hub = null, ToolchainCatalog? catalog = null)
     {
         var folder = Directory.CreateTempSubdirectory("edgefarm-server-tests-");
         var samples = Path.Combine(folder.FullName, "samples");
@@ -58,7 +62,12 @@ internal sealed class TestServer : IAsyncDisposable
         builder.Services.AddSingleton<IFarm>(farm);
         builder.Services.AddSingleton<IFarmQueries>(farm);
         builder.Services.AddSingleton<IResultCache>(farm);
-        builder.Services.AddGrpcEdge(TestCatalog.Value, BundledContent.Open(samples));
+        if (hub is not null)
+        {
+            builder.Services.AddSingleton(new HubFetcher(store, () => hub));
+        }
+
+        builder.Services.AddGrpcEdge(catalog ?? TestCatalog.Value, BundledContent.Open(samples));
         var app = builder.Build();
         app.MapGrpcEdge();
         await app.StartAsync();

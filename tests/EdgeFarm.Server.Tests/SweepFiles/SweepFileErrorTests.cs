@@ -37,8 +37,9 @@ public sealed class SweepFileErrorTests
     [InlineData("targets: [{id: t, devices: all}]", "s.yaml:4:30: spec.targets[0].devices: expected a whole number from 1 to 1000 or 'one', 'each', found 'all'")]
     [InlineData("targets: [{id: t}, {id: t}]", "s.yaml:4:27: spec.targets[1].id: the id 't' stands already in line 4")]
     [InlineData("data: [{id: a, source: bundled:x}]", "s.yaml:4:15: spec.data[0].id: the id 'a' stands already in line 2")]
-    [InlineData("data: [{id: d, source: 'hf:x/y'}]", "s.yaml:4:26: spec.data[0].source: 'hf:' sources are reserved, not supported yet; fetch it and use file:PATH")]
-    [InlineData("data: [{id: d, source: x.npz}]", "s.yaml:4:26: spec.data[0].source: expected a source such as bundled:NAME, file:PATH or blob:sha256:DIGEST, found 'x.npz'")]
+    [InlineData("data: [{id: d, source: 'https://x/y'}]", "s.yaml:4:26: spec.data[0].source: 'https:' sources are reserved, not supported yet; fetch it and use file:PATH")]
+    [InlineData("data: [{id: d, source: x.npz}]", "s.yaml:4:26: spec.data[0].source: expected a source such as bundled:NAME, file:PATH, hf:ORG/NAME[@REVISION] or blob:sha256:DIGEST, found 'x.npz'")]
+    [InlineData("data: [{id: d, source: hf:x}]", "s.yaml:4:26: spec.data[0].source: expected a source such as bundled:NAME, file:PATH, hf:ORG/NAME[@REVISION] or blob:sha256:DIGEST, found 'hf:x'")]
     [InlineData("data: [{id: d}]", "s.yaml:4:10: spec.data[0].source: 'source' is missing: where it comes from, as for models")]
     [InlineData("data: []", "s.yaml:4:9: spec.data: the list is empty; it needs at least 1 item")]
     public void Parts_of_a_spec(string part, string expected) =>
@@ -78,7 +79,7 @@ public sealed class SweepFileErrorTests
         Assert.Equal(
             [
                 "s.yaml:1:7: kind: unknown value 'Sweeep'; did you mean 'Sweep'? Accepted: Sweep",
-                "s.yaml:4:7: spec.models[0].source: 'source' is missing: where it comes from: bundled:NAME, file:PATH, blob:sha256:DIGEST",
+                "s.yaml:4:7: spec.models[0].source: 'source' is missing: where it comes from: bundled:NAME, file:PATH, hf:ORG/NAME[@REVISION], blob:sha256:DIGEST",
                 "s.yaml:4:15: spec.models[0].sorce: unknown key 'sorce'; did you mean 'source'? Accepted: id, source, dims",
                 "s.yaml:6:38: spec.recipes[0].types[0]: unknown value 'Q9'; accepted: F16, Q8_0, Q4_K_M",
                 "s.yaml:7:24: spec.benchmark.threads: expected a whole number from 1 to 1024 or 'auto', found '-1'; accepted: auto",

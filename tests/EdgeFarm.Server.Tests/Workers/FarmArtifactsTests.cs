@@ -1,8 +1,10 @@
 using EdgeFarm.Artifacts;
+using EdgeFarm.Artifacts.HuggingFace;
 using EdgeFarm.Contracts;
 using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.Server.Services;
+using EdgeFarm.Server.Submissions;
 using EdgeFarm.Server.Workers;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 
@@ -24,6 +26,7 @@ public sealed class FarmArtifactsTests : IAsyncLifetime, IDisposable
         builder.WebHost.UseUrls();
         builder.Services.AddGrpc();
         builder.Services.AddSingleton(_worker.FarmStore);
+        builder.Services.AddSingleton(new HubFetcher(_worker.FarmStore, HubOptions.FromEnvironment));
         _app = builder.Build();
         _app.MapGrpcService<ArtifactsService>();
         await _app.StartAsync();

@@ -80,7 +80,7 @@ public static class JsonSchemaWriter
             ScalarKind.Boolean => new JsonObject { ["type"] = "boolean" },
             ScalarKind.Choice => new JsonObject { ["enum"] = Words(scalar) },
             ScalarKind.Name => new JsonObject { ["type"] = "string", ["pattern"] = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" },
-            ScalarKind.Source => new JsonObject { ["type"] = "string", ["pattern"] = "^(bundled:|file:|blob:sha256:)." },
+            ScalarKind.Source => new JsonObject { ["type"] = "string", ["pattern"] = "^(bundled:|file:|hf:|blob:sha256:)." },
             ScalarKind.Text => new JsonObject { ["type"] = new JsonArray("string", "number", "boolean") },
             _ => new JsonObject { ["type"] = "string" },
         };

@@ -64,7 +64,7 @@ internal static class SweepSchema
     private static ObjectSchema Model => new(
     [
         new("id", Name, "how recipes and the leaderboard call it; unique among models and data sets") { Required = true },
-        new("source", new ScalarSchema(ScalarKind.Source), "where it comes from: `bundled:NAME`, `file:PATH`, `blob:sha256:DIGEST`") { Required = true },
+        new("source", new ScalarSchema(ScalarKind.Source), "where it comes from: `bundled:NAME`, `file:PATH`, `hf:ORG/NAME[@REVISION]`, `blob:sha256:DIGEST`") { Required = true },
         new("dims", new MapSchema(new ListSchema(new ScalarSchema(ScalarKind.Integer) { Minimum = 1, Maximum = int.MaxValue }), "INPUT"),
             "shapes of dynamic inputs, by input name") { Default = "the model's own" },
     ]);
@@ -72,7 +72,7 @@ internal static class SweepSchema
     private static ObjectSchema Data => new(
     [
         new("id", Name, "how `quality` and `calibration` call it; unique among models and data sets") { Required = true },
-        new("source", new ScalarSchema(ScalarKind.Source), "where it comes from, as for models") { Required = true },
+        new("source", new ScalarSchema(ScalarKind.Source), "where it comes from, as for models, but not `hf:`") { Required = true },
         new("labels", Text, "name of the array that holds the labels, for accuracy") { Default = "none" },
     ]);
 
