@@ -3,6 +3,7 @@ using EdgeFarm.Actors.Workers;
 using EdgeFarm.Artifacts;
 using EdgeFarm.Core.Planning;
 using EdgeFarm.Server.Services;
+using EdgeFarm.Server.Services.Scaling;
 using EdgeFarm.Server.Submissions;
 using Microsoft.AspNetCore.Diagnostics.HealthChecks;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -28,6 +29,7 @@ internal static class GrpcEdge
     public static IServiceCollection AddGrpcEdge(this IServiceCollection services, ToolchainCatalog catalog, BundledContent bundled)
     {
         services.TryAddSingleton(TimeProvider.System);
+        services.TryAddSingleton<FarmMetrics>();
         services.AddSingleton(catalog);
         services.AddSingleton(bundled);
         services.AddSingleton<SourceResolver>();
@@ -54,6 +56,7 @@ internal static class GrpcEdge
         app.MapGrpcService<LeaderboardService>();
         app.MapGrpcService<FleetService>();
         app.MapGrpcService<ArtifactsService>();
+        app.MapGrpcService<ScalerService>();
         app.MapGrpcReflectionService();
         app.MapGrpcHealthChecksService();
         app.MapPrometheusScrapingEndpoint("/metrics");
