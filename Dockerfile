@@ -29,7 +29,7 @@ FROM mcr.microsoft.com/dotnet/aspnet:10.0 AS dotnet
 FROM dotnet AS cpu
 RUN groupadd --gid 10001 edgefarm \
     && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin edgefarm \
-    && install -d -o 10001 -g 10001 /var/lib/edgefarm /var/lib/edgefarm-artifacts /var/lib/edgefarm-machine
+    && install -d -o 10001 -g 10001 /var/lib/edgefarm /var/lib/edgefarm/coordinator /var/lib/edgefarm/worker /var/lib/edgefarm/artifacts /var/lib/edgefarm-machine
 COPY --from=build-cpu /out /opt/edgefarm
 ENV DOTNET_EnableDiagnostics=0 HOME=/tmp PATH="/opt/edgefarm:${PATH}"
 WORKDIR /var/lib/edgefarm
@@ -43,7 +43,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 edgefarm \
     && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin edgefarm \
-    && install -d -o 10001 -g 10001 /var/lib/edgefarm /var/lib/edgefarm-artifacts /var/lib/edgefarm-machine
+    && install -d -o 10001 -g 10001 /var/lib/edgefarm /var/lib/edgefarm/coordinator /var/lib/edgefarm/worker /var/lib/edgefarm/artifacts /var/lib/edgefarm-machine
 COPY --from=build-vulkan /out /opt/edgefarm
 ENV DOTNET_EnableDiagnostics=0 HOME=/tmp PATH="/opt/edgefarm:${PATH}"
 WORKDIR /var/lib/edgefarm
@@ -58,7 +58,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 edgefarm \
     && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin edgefarm \
-    && install -d -o 10001 -g 10001 /var/lib/edgefarm /var/lib/edgefarm-artifacts /var/lib/edgefarm-machine
+    && install -d -o 10001 -g 10001 /var/lib/edgefarm /var/lib/edgefarm/coordinator /var/lib/edgefarm/worker /var/lib/edgefarm/artifacts /var/lib/edgefarm-machine
 COPY --from=dotnet /usr/share/dotnet /usr/share/dotnet
 COPY --from=build-cuda /out /opt/edgefarm
 ENV DOTNET_ROOT=/usr/share/dotnet DOTNET_EnableDiagnostics=0 HOME=/tmp PATH="/opt/edgefarm:/usr/share/dotnet:${PATH}" \

@@ -67,6 +67,8 @@ internal static class CommandLine
         FleetCommands.Workers(terminal),
         PullCommand.Create(terminal),
         DoctorCommand.Create(terminal),
+        CheckCommand.Create(terminal),
+        RebuildCommand.Create(terminal),
     };
 
     private static string CommandPath(System.CommandLine.Parsing.CommandResult result)

@@ -1,0 +1,234 @@
+using System.Runtime.CompilerServices;
+using System.Threading.Channels;
+using Akka.Actor;
+using Akka.Hosting;
+using Akka.Persistence.Query;
+using Akka.Persistence.Sql.Query;
+using Akka.Streams;
+using Akka.Streams.Dsl;
+using EdgeFarm.Actors.Persistence;
+using EdgeFarm.Actors.Projections;
+using EdgeFarm.Actors.Serialization;
+using EdgeFarm.Actors.Sweeps;
+using EdgeFarm.Core.Artifacts;
+using EdgeFarm.Core.Jobs;
+using EdgeFarm.Core.Leaderboard;
+using EdgeFarm.Core.Sweeps;
+
+namespace EdgeFarm.Actors.Hosting;
+
+/// <summary>An artifact that the farm's database names.</summary>
+/// <param name="Digest">The artifact.</param>
+/// <param name="Kind">File or tree; unspecified for a log, which is whatever the store holds under the name.</param>
+/// <param name="NamedBy">Who names it, e.g. <c>plan of sweep tiny-k3f9: model of job tiny-k3f9/0</c>.</param>
+public sealed record NamedArtifact(Digest Digest, ArtifactKind Kind, string NamedBy);
+
+/// <summary>How far a rebuild is.</summary>
+/// <param name="Done">Events that are in the rows.</param>
+/// <param name="Total">Events that were durable when it began.</param>
+public sealed record RebuildProgress(long Done, long Total);
+
+/// <summary>Work on a farm's database from outside of its coordinators.</summary>
+public static class FarmMaintenance
+{
+    private const int Buffer = 1024;
+    private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(250);
+
+    /// <summary>
+    /// Empties the rows and replays every event into them; returns the number of the newest event. It may run while coordinators do: a
+    /// projection of theirs that meets it starts again from the common offset, and no event shows twice. Throws what the database says
+    /// when it cannot be used.
+    /// </summary>
+    /// <param name="database">The farm's database.</param>
+    /// <param name="progress">Told now and then.</param>
+    /// <param name="cancellationToken">Ends it; the coordinators' projection, or another rebuild, goes on from where it was.</param>
+    public static async Task<long> RebuildAsync(FarmDatabaseOptions database, IProgress<RebuildProgress>? progress, CancellationToken cancellationToken)
+    {
+        var builder = Host.CreateEmptyApplicationBuilder(null);
+        builder.Services.AddFarmCoordinator(new FarmCoordinatorOptions(database));
+        builder.Services.AddAkka("edgefarm-rebuild", (akka, _) => akka.WithFarmSerialization().WithFarmPersistence(database).WithActors((system, registry, resolver) =>
+            registry.Register<ProjectionKey>(
+                system.ActorOf(ProjectionActor.Props(resolver.GetService<ProjectionWriter>(), resolver.GetService<ProjectionSignal>()), "projection"))));
+        using var host = builder.Build();
+        await host.StartAsync(cancellationToken);
+        try
+        {
+            var queries = host.Services.GetRequiredService<SqlFarmQueries>();
+            var writer = host.Services.GetRequiredService<ProjectionWriter>();
+            var total = await queries.NewestEventAsync(cancellationToken);
+            await host.Services.GetRequiredService<FarmProjection>().RebuildAsync(cancellationToken);
+            for (var done = 0L; done < total;)
+            {
+                await Task.Delay(Poll, cancellationToken);
+                done = await writer.ReadOffsetAsync(cancellationToken);
+                progress?.Report(new RebuildProgress(Math.Min(done, total), total));
+            }
+
+            return total;
+        }
+        finally
+        {
+            await host.StopAsync(CancellationToken.None);
+        }
+    }
+
+    /// <summary>
+    /// Every artifact that a plan or a row names: sources and inputs of plans from the journal; outputs, logs, entries and cached results
+    /// from the rows. One may come several times. Reads only.
+    /// </summary>
+    /// <param name="database">The farm's database.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public static async IAsyncEnumerable<NamedArtifact> NamedArtifactsAsync(
+        FarmDatabaseOptions database, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        var builder = Host.CreateEmptyApplicationBuilder(null);
+        builder.Services.AddFarmCoordinator(new FarmCoordinatorOptions(database));
+        builder.Services.AddAkka("edgefarm-check", (akka, _) => akka.WithFarmSerialization().WithFarmPersistence(database));
+        using var host = builder.Build();
+        await host.StartAsync(cancellationToken);
+        try
+        {
+            if (await host.Services.GetRequiredService<SqlFarmQueries>().NewestEventAsync(cancellationToken) > 0)
+            {
+                await foreach (var record in EventsAsync(host.Services.GetRequiredService<ActorSystem>(), cancellationToken))
+                {
+                    foreach (var named in OfPlan(record))
+                    {
+                        yield return named;
+                    }
+                }
+            }
+
+            await foreach (var named in OfRowsAsync(new FarmDatabase(database), cancellationToken))
+            {
+                yield return named;
+            }
+        }
+        finally
+        {
+            await host.StopAsync(CancellationToken.None);
+        }
+    }
+
+    private static async IAsyncEnumerable<SweepRecord> EventsAsync(ActorSystem system, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        var channel = Channel.CreateBounded<SweepRecord>(Buffer);
+        var journal = PersistenceQuery.Get(system).ReadJournalFor<SqlReadJournal>(SqlReadJournal.Identifier);
+        using var materializer = system.Materializer();
+        var reading = ReadAsync();
+        await foreach (var record in channel.Reader.ReadAllAsync(cancellationToken))
+        {
+            yield return record;
+        }
+
+        await reading;
+
+        async Task ReadAsync()
+        {
+            try
+            {
+                await journal.CurrentAllEvents(Offset.NoOffset())
+                    .SelectAsync(1, async envelope =>
+                    {
+                        await channel.Writer.WriteAsync((SweepRecord)envelope.Event, cancellationToken);
+                        return envelope.SequenceNr;
+                    })
+                    .RunForeach(_ => { }, materializer);
+                channel.Writer.Complete();
+            }
+            catch (Exception e)
+            {
+                channel.Writer.Complete(e);
+            }
+        }
+    }
+
+    private static IEnumerable<NamedArtifact> OfPlan(SweepRecord record)
+    {
+        switch (record.Event)
+        {
+            case SweepEvent.Submitted submitted:
+                return submitted.Submission.Sources.Select(s => Named(s.Value, $"sweep {record.Sweep}: source {s.Key}"))
+                    .Concat(OfJobs(record.Sweep, submitted.Submission.Plan.Jobs));
+            case SweepEvent.PlanGrown grown:
+                return OfJobs(record.Sweep, grown.Jobs);
+            default:
+                return [];
+        }
+    }
+
+    private static IEnumerable<NamedArtifact> OfJobs(string sweep, IEnumerable<JobSpec> jobs) =>
+        from job in jobs
+        from input in job.Inputs
+        where input.Source.Artifact is not null
+        select Named(input.Source.Artifact!, $"plan of sweep {sweep}: {input.Name} of job {job.Id}");
+
+    private static async IAsyncEnumerable<NamedArtifact> OfRowsAsync(FarmDatabase database, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        await foreach (var job in RowsAsync(database, "farm_jobs", "document", r => ReadModelJson.Read<JobView>(r.GetString(1)), cancellationToken))
+        {
+            foreach (var (name, output) in job.Outputs)
+            {
+                yield return Named(output, $"job {job.Id}: {name}");
+            }
+
+            foreach (var attempt in job.Attempts.Where(a => a.Log != default))
+            {
+                yield return new NamedArtifact(attempt.Log, ArtifactKind.Unspecified, $"job {job.Id}: log of attempt {attempt.Number}");
+            }
+        }
+
+        await foreach (var entry in RowsAsync(database, "farm_entries", "document", r => ReadModelJson.Read<LeaderboardEntry>(r.GetString(1)), cancellationToken))
+        {
+            if (entry.Artifact is { } artifact)
+            {
+                yield return Named(artifact, $"entry {entry.Id}");
+            }
+        }
+
+        await foreach (var (action, outcome) in RowsAsync(
+            database,
+            "farm_results",
+            "outcome",
+            r => (r.GetString(0), Serialization.Wire.Outcome.Parser.ParseFrom((byte[])r.GetValue(1)).ToCore()),
+            cancellationToken,
+            key: "action"))
+        {
+            foreach (var (name, output) in outcome.Result?.Outputs ?? [])
+            {
+                yield return Named(output, $"cached result {action}: {name}");
+            }
+        }
+    }
+
+    /// <summary>A table by its key, page by page, so that a large one is never in memory.</summary>
+    private static async IAsyncEnumerable<T> RowsAsync<T>(
+        FarmDatabase database,
+        string table,
+        string column,
+        Func<System.Data.Common.DbDataReader, T> read,
+        [EnumeratorCancellation] CancellationToken cancellationToken,
+        string key = "id")
+    {
+        await using var connection = await database.OpenAsync(cancellationToken);
+        for (var last = ""; ;)
+        {
+            var page = await connection.Command(
+                    $"select {key}, {column} from {table} where {key} > @last order by {key} limit @limit", ("last", last), ("limit", Buffer))
+                .ReadAsync(r => (Key: r.GetString(0), Row: read(r)), cancellationToken);
+            foreach (var (_, row) in page)
+            {
+                yield return row;
+            }
+
+            if (page.Count < Buffer)
+            {
+                yield break;
+            }
+
+            last = page[^1].Key;
+        }
+    }
+
+    private static NamedArtifact Named(ArtifactRef artifact, string by) => new(artifact.Digest, artifact.Kind, by);
+}
