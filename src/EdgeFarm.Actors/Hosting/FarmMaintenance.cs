@@ -1,11 +1,7 @@
+using System.Collections.Immutable;
 using System.Runtime.CompilerServices;
-using System.Threading.Channels;
 using Akka.Actor;
 using Akka.Hosting;
-using Akka.Persistence.Query;
-using Akka.Persistence.Sql.Query;
-using Akka.Streams;
-using Akka.Streams.Dsl;
 using EdgeFarm.Actors.Persistence;
 using EdgeFarm.Actors.Projections;
 using EdgeFarm.Actors.Serialization;
@@ -31,7 +27,7 @@ public sealed record RebuildProgress(long Done, long Total);
 /// <summary>Work on a farm's database from outside of its coordinators.</summary>
 public static class FarmMaintenance
 {
-    private const int Buffer = 1024;
+    private const int Page = 500;
     private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(250);
 
     /// <summary>
@@ -81,65 +77,46 @@ public static class FarmMaintenance
     public static async IAsyncEnumerable<NamedArtifact> NamedArtifactsAsync(
         FarmDatabaseOptions database, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        var builder = Host.CreateEmptyApplicationBuilder(null);
-        builder.Services.AddFarmCoordinator(new FarmCoordinatorOptions(database));
-        builder.Services.AddAkka("edgefarm-check", (akka, _) => akka.WithFarmSerialization().WithFarmPersistence(database));
-        using var host = builder.Build();
-        await host.StartAsync(cancellationToken);
-        try
+        var tables = new FarmDatabase(database);
+        await tables.InitializeAsync(cancellationToken);
+        if (await new SqlFarmQueries(tables, new ProjectionSignal(), TimeProvider.System).NewestEventAsync(cancellationToken) > 0)
         {
-            if (await host.Services.GetRequiredService<SqlFarmQueries>().NewestEventAsync(cancellationToken) > 0)
+            await foreach (var record in EventsAsync(tables, cancellationToken))
             {
-                await foreach (var record in EventsAsync(host.Services.GetRequiredService<ActorSystem>(), cancellationToken))
+                foreach (var named in OfPlan(record))
                 {
-                    foreach (var named in OfPlan(record))
-                    {
-                        yield return named;
-                    }
+                    yield return named;
                 }
             }
-
-            await foreach (var named in OfRowsAsync(new FarmDatabase(database), cancellationToken))
-            {
-                yield return named;
-            }
         }
-        finally
+
+        await foreach (var named in OfRowsAsync(tables, cancellationToken))
         {
-            await host.StopAsync(CancellationToken.None);
+            yield return named;
         }
     }
 
-    private static async IAsyncEnumerable<SweepRecord> EventsAsync(ActorSystem system, [EnumeratorCancellation] CancellationToken cancellationToken)
+    /// <summary>The journal in order, page by page, without the actors that usually read it.</summary>
+    private static async IAsyncEnumerable<SweepRecord> EventsAsync(FarmDatabase database, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        var channel = Channel.CreateBounded<SweepRecord>(Buffer);
-        var journal = PersistenceQuery.Get(system).ReadJournalFor<SqlReadJournal>(SqlReadJournal.Identifier);
-        using var materializer = system.Materializer();
-        var reading = ReadAsync();
-        await foreach (var record in channel.Reader.ReadAllAsync(cancellationToken))
+        await using var connection = await database.OpenAsync(cancellationToken);
+        for (var last = 0L; ;)
         {
-            yield return record;
-        }
-
-        await reading;
-
-        async Task ReadAsync()
-        {
-            try
+            var page = await connection.Command(
+                    "select ordering, manifest, message from journal where ordering > @last order by ordering limit @limit", ("last", last), ("limit", Page))
+                .ReadAsync(r => (Ordering: r.GetInt64(0), Event: FarmSerializer.Read((byte[])r.GetValue(2), r.GetString(1))), cancellationToken);
+            foreach (var (ordering, happened) in page)
             {
-                await journal.CurrentAllEvents(Offset.NoOffset())
-                    .SelectAsync(1, async envelope =>
-                    {
-                        await channel.Writer.WriteAsync((SweepRecord)envelope.Event, cancellationToken);
-                        return envelope.SequenceNr;
-                    })
-                    .RunForeach(_ => { }, materializer);
-                channel.Writer.Complete();
+                yield return happened as SweepRecord
+                    ?? throw new InvalidOperationException($"event {ordering} of the journal is a {happened.GetType().Name}, not a sweep's");
             }
-            catch (Exception e)
+
+            if (page.Count < Page)
             {
-                channel.Writer.Complete(e);
+                yield break;
             }
+
+            last = page[^1].Ordering;
         }
     }
 
@@ -194,7 +171,7 @@ public static class FarmMaintenance
             cancellationToken,
             key: "action"))
         {
-            foreach (var (name, output) in outcome.Result?.Outputs ?? [])
+            foreach (var (name, output) in outcome.Result?.Outputs ?? ImmutableSortedDictionary<string, ArtifactRef>.Empty)
             {
                 yield return Named(output, $"cached result {action}: {name}");
             }
@@ -210,18 +187,18 @@ public static class FarmMaintenance
         [EnumeratorCancellation] CancellationToken cancellationToken,
         string key = "id")
     {
-        await using var connection = await database.OpenAsync(cancellationToken);
+        await using var connection = await database.OpenRowsAsync(cancellationToken);
         for (var last = ""; ;)
         {
             var page = await connection.Command(
-                    $"select {key}, {column} from {table} where {key} > @last order by {key} limit @limit", ("last", last), ("limit", Buffer))
+                    $"select {key}, {column} from {table} where {key} > @last order by {key} limit @limit", ("last", last), ("limit", Page))
                 .ReadAsync(r => (Key: r.GetString(0), Row: read(r)), cancellationToken);
             foreach (var (_, row) in page)
             {
                 yield return row;
             }
 
-            if (page.Count < Buffer)
+            if (page.Count < Page)
             {
                 yield break;
             }

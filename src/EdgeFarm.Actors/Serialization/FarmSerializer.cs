@@ -89,7 +89,10 @@ public sealed class FarmSerializer(ExtendedActorSystem system) : SerializerWithS
     public override byte[] ToBinary(object obj) => Find(obj).Write(obj).ToByteArray();
 
     /// <inheritdoc/>
-    public override object FromBinary(byte[] bytes, string manifest) =>
+    public override object FromBinary(byte[] bytes, string manifest) => Read(bytes, manifest);
+
+    /// <summary>Reads without an actor system.</summary>
+    internal static object Read(byte[] bytes, string manifest) =>
         ByManifest.TryGetValue(manifest, out var codec)
             ? codec.Read(bytes)
             : throw new SerializationException($"manifest '{manifest}' is not known to this release; a later one wrote it");

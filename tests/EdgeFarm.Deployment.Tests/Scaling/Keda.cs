@@ -24,7 +24,7 @@ internal sealed class Keda(ScaledFarm farm, WorkerTemplate template, ScaledObjec
     public ExternalScaler.ExternalScalerClient Scaler => new(_channel);
 
     /// <summary>Which pod a scale-in takes; Kubernetes asks nobody.</summary>
-    public Func<IReadOnlyList<Pod>, Pod> Victim { get; set; } = pods => pods[^1];
+    public Func<IReadOnlyList<Pod>, Pod?> Victim { get; set; } = pods => pods[^1];
 
     /// <summary>One poll; returns the number of replicas that it set, or null when the scaler told nothing.</summary>
     public async Task<int?> PollAsync()
@@ -52,7 +52,7 @@ internal sealed class Keda(ScaledFarm farm, WorkerTemplate template, ScaledObjec
 
         while (Pods.Count > desired)
         {
-            Delete(Victim(Pods));
+            Delete(Victim(Pods) ?? throw new InvalidOperationException($"{desired} of {Pods.Count} pods should stay, and the one to go is gone; told: {string.Join(", ", Told.TakeLast(20))}"));
         }
 
         return desired;

@@ -62,7 +62,7 @@ public sealed class CheckAndRebuildTests : IAsyncLifetime
         var report = JsonDocument.Parse((await RunAsync("check", "--data", _farm.Directory, "--json")).Expect(1)).RootElement;
         Assert.Equal((1, 3, 0), (report.GetProperty("version").GetInt32(), report.GetProperty("checked").GetInt32(), report.GetProperty("sound").GetInt32()));
         var findings = report.GetProperty("findings").EnumerateArray().ToDictionary(f => f.GetProperty("digest").GetString()!);
-        Assert.Equal((1, "source.gguf"), (findings[$"{_source.Digest}"].GetProperty("missing").GetArrayLength(), "source.gguf"));
+        Assert.Equal(1, findings[$"{_source.Digest}"].GetProperty("missing").GetArrayLength());
         Assert.Contains("plan of sweep s-1: model of job s-1/0", Names(findings[$"{_source.Digest}"]));
         Assert.Equal(1, findings[$"{_output.Digest}"].GetProperty("corrupt").GetArrayLength());
         Assert.Contains("job s-1/0: model", Names(findings[$"{_output.Digest}"]));
@@ -132,14 +132,14 @@ public sealed class CheckAndRebuildTests : IAsyncLifetime
     private string WriteConfig()
     {
         var path = Path.Combine(_farm.Directory, "coordinator.json");
-        File.WriteAllText(path, $$"""{"Data": "{{_farm.Directory}}", "Database": {"Provider": "sqlite", "ConnectionString": ""}}""");
+        File.WriteAllText(path, $$"""{"Data": "{{_farm.Directory}}", "Database": {"Provider": "sqlite", "ConnectionString": ""} }""");
         return path;
     }
 
     private async Task<string> RowsAsync()
     {
         var text = new StringBuilder();
-        await using var connection = new SqliteConnection($"Data Source={Path.Combine(_farm.Directory, "farm.db")};Pooling=False");
+        await using var connection = new SqliteConnection($"Data Source={Path.Combine(_farm.Directory, "farm.rows.db")};Pooling=False");
         await connection.OpenAsync();
         foreach (var table in (string[])["farm_sweeps", "farm_jobs", "farm_entries", "farm_offsets"])
         {
@@ -157,7 +157,7 @@ public sealed class CheckAndRebuildTests : IAsyncLifetime
 
     private async Task ExecuteAsync(string sql)
     {
-        await using var connection = new SqliteConnection($"Data Source={Path.Combine(_farm.Directory, "farm.db")};Pooling=False");
+        await using var connection = new SqliteConnection($"Data Source={Path.Combine(_farm.Directory, "farm.rows.db")};Pooling=False");
         await connection.OpenAsync();
         await using var command = connection.CreateCommand();
         command.CommandText = sql;
