@@ -65,6 +65,7 @@ public sealed class KedaScenarios : IAsyncLifetime
         await keda.UntilAsync(_ => keda.Pods.All(p => p.Name != holder), "the pod that measures is asked to stop");
 
         Assert.Equal(1, await keda.PollAsync());
+        keda.Victim = pods => pods[^1];
         _runner.Open(measuring);
         await keda.StoppedAsync();
         await keda.UntilAsync(replicas => replicas == 0, "all is done");
