@@ -1,6 +1,5 @@
 using System.Collections.Immutable;
 using System.Runtime.CompilerServices;
-using Akka.Actor;
 using Akka.Hosting;
 using EdgeFarm.Actors.Persistence;
 using EdgeFarm.Actors.Projections;

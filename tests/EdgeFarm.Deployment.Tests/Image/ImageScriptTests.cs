@@ -45,7 +45,7 @@ public sealed class ImageScriptTests
         try
         {
             // What a build of an image copies: the tracked files, without what a checkout has built.
-            File.SetUnixFileMode(root.FullName, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute | UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute);
+            (await Tool.RunAsync("chmod", ["755", root.FullName])).Expect(0);
             var (source, image, home) = (Path.Combine(root.FullName, "source"), Path.Combine(root.FullName, "image"), Path.Combine(root.FullName, "home"));
             Directory.CreateDirectory(source);
             (await Tool.RunAsync("bash", ["-c", "git ls-files -z --cached --others --exclude-standard -- src build '*.props' '*.sln' global.json | tar --null -cf - -T - | tar -xf - -C \"$0\"", source])).Expect(0);

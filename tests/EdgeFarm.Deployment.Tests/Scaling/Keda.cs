@@ -1,6 +1,5 @@
 using EdgeFarm.Contracts.Keda;
 using EdgeFarm.Core.Fleet;
-using EdgeFarm.Core.Jobs;
 using Grpc.Core;
 using Grpc.Net.Client;
 
