@@ -41,8 +41,16 @@ public static class FarmMaintenance
     {
         var builder = Host.CreateEmptyApplicationBuilder(null);
         builder.Services.AddFarmCoordinator(new FarmCoordinatorOptions(database));
-        builder.Services.AddAkka("edgefarm-rebuild", (akka, _) => akka.WithFarmSerialization().WithFarmPersistence(database).WithActors((system, registry, resolver) =>
-            registry.Register<ProjectionKey>(
+        builder.Services.AddAkka("edgefarm-rebuild", (akka, _) => akka
+            .ConfigureLoggers(loggers =>
+            {
+                // To the host's log, not to stdout, which is the caller's.
+                loggers.ClearLoggers();
+                loggers.AddLoggerFactory();
+            })
+            .WithFarmSerialization()
+            .WithFarmPersistence(database)
+            .WithActors((system, registry, resolver) => registry.Register<ProjectionKey>(
                 system.ActorOf(ProjectionActor.Props(resolver.GetService<ProjectionWriter>(), resolver.GetService<ProjectionSignal>()), "projection"))));
         using var host = builder.Build();
         await host.StartAsync(cancellationToken);
