@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using EdgeFarm.Core.Fleet;
+using EdgeFarm.Core.Jobs;
 
 namespace EdgeFarm.Core.Dispatch;
 
@@ -45,6 +46,12 @@ public sealed partial class DispatchState
             {
                 Count(leased, IndexOf(templates, worker, passed.Report.Device?.DeviceId ?? ""), 1);
             }
+        }
+
+        // A lost or handed back attempt: its sweep has been told and will queue the next.
+        foreach (var entry in _reporting.Values.Where(e => e.Report!.Outcome.Failure is { Type: FailureType.WorkerLost }))
+        {
+            Count(waiting, FirstThatServes(templates, entry.Spec.Requirements), 1);
         }
 
         return new FleetDemand([.. templates.Select((t, i) => new ClassDemand(t.DeviceClass, waiting[i], leased[i]))], unserved);

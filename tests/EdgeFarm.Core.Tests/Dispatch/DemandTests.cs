@@ -73,6 +73,15 @@ public sealed class DemandTests
     }
 
     [Fact]
+    public void A_job_that_was_handed_back_waits_though_its_sweep_has_not_queued_it_again()
+    {
+        _farm.Link(Of("cpu-x64", "w", "h"));
+        _farm.Queue(Job("s/0"));
+        _farm.Do(new DispatchInput.LeaseReturned("w", _farm.Leases.Single().Lease.Key));
+        Assert.Equal(("cpu-x64", 1, 0), Demand()[0]);
+    }
+
+    [Fact]
     public void Benchmarks_bound_to_a_device_count_for_the_class_that_has_it()
     {
         // Both classes could run them, and the GPU machine was there first.
