@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Runtime.CompilerServices;
 using Akka.Actor;
 using Akka.Hosting;
@@ -108,6 +109,12 @@ internal sealed class FarmGateway(
 
     public async Task<FleetView> FleetAsync(CancellationToken cancellationToken) =>
         (await AskDispatcherAsync<FleetReply>(DispatchMessages.GetFleet.Instance, cancellationToken)).Fleet;
+
+    public async Task<FleetDemand> DemandAsync(ImmutableArray<WorkerTemplate> templates, CancellationToken cancellationToken)
+    {
+        var reply = await AskDispatcherAsync<DemandReply>(new DispatchMessages.GetDemand(templates), cancellationToken);
+        return reply.Demand ?? throw new FarmUnavailableException("the dispatcher has just started and does not know the whole queue yet");
+    }
 
     private static Outcome<SweepView> ToView(SweepReply reply) => reply.Failure is { } failure ? failure : reply.View!;
 

@@ -11,13 +11,24 @@ public sealed class FarmMetrics : IDisposable
     public const string MeterName = "EdgeFarm";
 
     private readonly Meter _meter = new(MeterName);
+    private readonly TimeProvider _time;
     private readonly Counter<long> _ended;
     private readonly Histogram<double> _duration;
     private FleetView? _fleet;
+    private AnsweredDemand? _demand;
+
+    private sealed record AnsweredDemand(FleetDemand Demand, DateTimeOffset At);
+
+    /// <summary>How long figures for a scaler show after it asked; older ones would pass for current ones.</summary>
+    public static readonly TimeSpan DemandShownFor = TimeSpan.FromMinutes(2);
 
     /// <summary>Makes the instruments.</summary>
-    public FarmMetrics()
+    /// <param name="time">The clock.</param>
+    public FarmMetrics(TimeProvider time)
     {
+        _time = time;
+        _meter.CreateObservableGauge(
+            "edgefarm.scaler.jobs", ObserveDemand, "{job}", "Jobs that count for a device class as the scaler was last answered, by state (waiting, leased)");
         _ended = _meter.CreateCounter<long>("edgefarm.jobs.ended", "{attempt}", "Attempts that ended, by kind and result");
         _duration = _meter.CreateHistogram<double>("edgefarm.job.duration", "s", "Run time of attempts, by kind and result");
         _meter.CreateObservableGauge("edgefarm.jobs", ObserveJobs, "{job}", "Jobs in the dispatcher, by state (waiting, running)");
@@ -29,6 +40,9 @@ public sealed class FarmMetrics : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _meter.Dispose();
+
+    /// <summary>Told what a scaler was answered, so that the same figures show here. They show for <see cref="DemandShownFor"/>.</summary>
+    public void Observe(FleetDemand demand, DateTimeOffset now) => Volatile.Write(ref _demand, new AnsweredDemand(demand, now));
 
     internal void Observe(FleetView fleet) => Volatile.Write(ref _fleet, fleet);
 
@@ -48,6 +62,15 @@ public sealed class FarmMetrics : IDisposable
             yield return new Measurement<long>(fleet.Leased.Values.Sum(), new KeyValuePair<string, object?>("state", "running"));
         }
     }
+
+    private IEnumerable<Measurement<long>> ObserveDemand() =>
+        Volatile.Read(ref _demand) is { } answered && _time.GetUtcNow() - answered.At < DemandShownFor
+            ? answered.Demand.Classes.SelectMany(c => new[] { (State: "waiting", Jobs: c.Waiting), (State: "leased", Jobs: c.Leased) }.Select(
+                f => new Measurement<long>(
+                    f.Jobs,
+                    new KeyValuePair<string, object?>("device_class", c.DeviceClass),
+                    new KeyValuePair<string, object?>("state", f.State))))
+            : [];
 
     private IEnumerable<Measurement<long>> ByClass(Func<FleetView, IEnumerable<KeyValuePair<string, int>>> figures) =>
         Volatile.Read(ref _fleet) is { } fleet

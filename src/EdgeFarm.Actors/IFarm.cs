@@ -36,6 +36,9 @@ public interface IFarm
 
     /// <summary>Workers, queue and leases.</summary>
     Task<FleetView> FleetAsync(CancellationToken cancellationToken);
+
+    /// <summary>How many jobs count for each class of workers. <see cref="FarmUnavailableException"/> also while the dispatcher has just started and does not know the queue yet.</summary>
+    Task<FleetDemand> DemandAsync(ImmutableArray<WorkerTemplate> templates, CancellationToken cancellationToken);
 }
 
 /// <summary>The actors did not answer in time: the farm starts, stops or is overloaded.</summary>

@@ -68,6 +68,8 @@ internal static class CommandLine
         ConvertCommand.Create(terminal),
         QuantizeCommand.Create(terminal),
         DoctorCommand.Create(terminal),
+        CheckCommand.Create(terminal),
+        RebuildCommand.Create(terminal),
     };
 
     private static string CommandPath(System.CommandLine.Parsing.CommandResult result)

@@ -25,6 +25,7 @@ public static class DescriptorSets
             .Where(t => t.Name.EndsWith("Reflection", StringComparison.Ordinal))
             .Select(t => t.GetProperty("Descriptor")?.GetValue(null))
             .OfType<FileDescriptor>()
+            .Where(f => f.Package.StartsWith("edgefarm.", StringComparison.Ordinal))
             .OrderBy(f => f.Name, StringComparer.Ordinal);
 
     private static void Add(FileDescriptor file, FileDescriptorSet set, HashSet<string> done)

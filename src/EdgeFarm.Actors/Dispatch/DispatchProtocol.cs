@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using EdgeFarm.Actors.Serialization;
 using EdgeFarm.Core.Dispatch;
 using EdgeFarm.Core.Fleet;
@@ -17,12 +18,18 @@ public static class DispatchMessages
         public static readonly GetFleet Instance = new();
     }
 
+    /// <summary>Answered with <see cref="DemandReply"/>.</summary>
+    public sealed record GetDemand(ImmutableArray<WorkerTemplate> Templates) : IFarmMessage;
+
     /// <summary>Answered with <see cref="WaitExplained"/>.</summary>
     public sealed record ExplainWait(string JobId) : IFarmMessage;
 }
 
 /// <summary>The fleet and the queue.</summary>
 public sealed record FleetReply(FleetView Fleet) : IFarmMessage;
+
+/// <summary>The demand for workers; null while the dispatcher has just started and sweeps and workers have not told it yet what there is.</summary>
+public sealed record DemandReply(FleetDemand? Demand) : IFarmMessage;
 
 /// <summary>Why a job waits; null when the dispatcher does not know it.</summary>
 public sealed record WaitExplained(WaitExplanation? Wait) : IFarmMessage;

@@ -41,6 +41,9 @@ internal sealed class DispatcherActor : UntypedActor, IWithTimers, IWithStash
     private static readonly TimeSpan WakeInterval = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan RetryInterval = TimeSpan.FromSeconds(1);
 
+    /// <summary>How long after the first waking the sweeps have to queue what is ready, before the demand is told: too little would stop workers.</summary>
+    private static readonly TimeSpan SettleTime = TimeSpan.FromSeconds(3);
+
     private sealed class Tick : INotInfluenceReceiveTimeout, INoSerializationVerificationNeeded
     {
         public static readonly Tick Instance = new();
@@ -70,6 +73,7 @@ internal sealed class DispatcherActor : UntypedActor, IWithTimers, IWithStash
     private readonly string _epoch = Guid.NewGuid().ToString("N");
     private readonly CancellationTokenSource _stopping = new();
     private DispatchState _state = null!;
+    private DateTimeOffset? _settledAt;
 
     public DispatcherActor(DispatcherServices services) => _services = services;
 
@@ -140,6 +144,9 @@ internal sealed class DispatcherActor : UntypedActor, IWithTimers, IWithStash
             case DispatchMessages.GetFleet:
                 Sender.Tell(new FleetReply(_state.View(Now)));
                 break;
+            case DispatchMessages.GetDemand demand:
+                Sender.Tell(new DemandReply(_settledAt <= Now ? _state.Demand(demand.Templates) : null));
+                break;
             case DispatchMessages.ExplainWait explain:
                 Sender.Tell(new WaitExplained(_state.Explain(explain.JobId, Now)));
                 break;
@@ -147,6 +154,7 @@ internal sealed class DispatcherActor : UntypedActor, IWithTimers, IWithStash
                 Pipe(_services.Unfinished, sweeps => new Unfinished(sweeps), "the unfinished sweeps could not be listed", message);
                 break;
             case Unfinished unfinished:
+                _settledAt ??= Now + (SettleTime > _services.Limits.AdoptOnly ? SettleTime : _services.Limits.AdoptOnly);
                 foreach (var sweep in unfinished.Sweeps)
                 {
                     _services.Sweeps().Tell(new SweepMessages.Wake(sweep, _epoch), ActorRefs.NoSender);

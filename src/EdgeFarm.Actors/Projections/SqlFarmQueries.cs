@@ -137,7 +137,8 @@ internal sealed class SqlFarmQueries(FarmDatabase database, ProjectionSignal sig
         ];
     }
 
-    private async Task<long> NewestEventAsync(CancellationToken cancellationToken)
+    /// <summary>Number of the newest durable event; 0 when there is none.</summary>
+    internal async Task<long> NewestEventAsync(CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenAsync(cancellationToken);
         if (!_journalExists)

@@ -3,6 +3,7 @@ using Akka.Actor;
 using Akka.Serialization;
 using EdgeFarm.Actors.Dispatch;
 using EdgeFarm.Actors.Sweeps;
+using EdgeFarm.Core.Fleet;
 using Google.Protobuf;
 
 namespace EdgeFarm.Actors.Serialization;
@@ -60,6 +61,11 @@ public sealed class FarmSerializer(ExtendedActorSystem system) : SerializerWithS
         Make("dl", MessageMapping.Wire, Wire.LinkTell.Parser, MessageMapping.ToCore),
         Make("df", (DispatchMessages.GetFleet _) => new Wire.Empty(), Wire.Empty.Parser, _ => DispatchMessages.GetFleet.Instance),
         Make("dg", (FleetReply m) => m.Fleet.Wire(), Wire.FleetView.Parser, w => new FleetReply(w.ToCore())),
+        Make("dd",
+            (DispatchMessages.GetDemand m) => m.Wire(),
+            Wire.GetDemand.Parser,
+            w => new DispatchMessages.GetDemand(w.Templates.Array(t => new WorkerTemplate(t.DeviceClass, t.Worker.ToCore())))),
+        Make("dr", (DemandReply m) => m.Wire(), Wire.DemandReply.Parser, w => w.ToCore()),
         Make("de",
             (DispatchMessages.ExplainWait m) => new Wire.ExplainWait { Job = m.JobId },
             Wire.ExplainWait.Parser,
@@ -83,7 +89,10 @@ public sealed class FarmSerializer(ExtendedActorSystem system) : SerializerWithS
     public override byte[] ToBinary(object obj) => Find(obj).Write(obj).ToByteArray();
 
     /// <inheritdoc/>
-    public override object FromBinary(byte[] bytes, string manifest) =>
+    public override object FromBinary(byte[] bytes, string manifest) => Read(bytes, manifest);
+
+    /// <summary>Reads without an actor system.</summary>
+    internal static object Read(byte[] bytes, string manifest) =>
         ByManifest.TryGetValue(manifest, out var codec)
             ? codec.Read(bytes)
             : throw new SerializationException($"manifest '{manifest}' is not known to this release; a later one wrote it");

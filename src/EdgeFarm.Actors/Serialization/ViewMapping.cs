@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using EdgeFarm.Actors.Dispatch;
 using EdgeFarm.Core.Dispatch;
 using EdgeFarm.Core.Fleet;
 using EdgeFarm.Core.Jobs;
@@ -122,6 +123,29 @@ internal static class ViewMapping
         f.QueueDepth.Sorted(n => n),
         f.Leased.Sorted(n => n),
         f.OldestLease.ToTimeSpan());
+
+    public static Wire.GetDemand Wire(this DispatchMessages.GetDemand m)
+    {
+        var wire = new Wire.GetDemand();
+        wire.Templates.Put(m.Templates, t => new Wire.WorkerTemplate { DeviceClass = t.DeviceClass, Worker = t.Worker.Wire() });
+        return wire;
+    }
+
+    public static Wire.DemandReply Wire(this DemandReply m)
+    {
+        var wire = new Wire.DemandReply();
+        if (m.Demand is { } demand)
+        {
+            wire.Demand = new Wire.FleetDemand { Unserved = demand.Unserved };
+            wire.Demand.Classes.Put(demand.Classes, c => new Wire.ClassDemand { DeviceClass = c.DeviceClass, Waiting = c.Waiting, Leased = c.Leased });
+        }
+
+        return wire;
+    }
+
+    public static DemandReply ToCore(this Wire.DemandReply m) => new(m.Demand is null
+        ? null
+        : new FleetDemand(m.Demand.Classes.Array(c => new ClassDemand(c.DeviceClass, c.Waiting, c.Leased)), m.Demand.Unserved));
 
     private static Wire.AttemptView Wire(AttemptView a) => new()
     {

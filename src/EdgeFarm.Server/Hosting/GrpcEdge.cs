@@ -4,6 +4,7 @@ using EdgeFarm.Artifacts;
 using EdgeFarm.Artifacts.HuggingFace;
 using EdgeFarm.Core.Planning;
 using EdgeFarm.Server.Services;
+using EdgeFarm.Server.Services.Scaling;
 using EdgeFarm.Server.Submissions;
 using Microsoft.AspNetCore.Diagnostics.HealthChecks;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -29,6 +30,7 @@ internal static class GrpcEdge
     public static IServiceCollection AddGrpcEdge(this IServiceCollection services, ToolchainCatalog catalog, BundledContent bundled)
     {
         services.TryAddSingleton(TimeProvider.System);
+        services.TryAddSingleton<FarmMetrics>();
         services.AddSingleton(catalog);
         services.AddSingleton(bundled);
         services.TryAddSingleton(provider => new HubFetcher(provider.GetRequiredService<IArtifactStore>(), HubOptions.FromEnvironment));
@@ -57,6 +59,7 @@ internal static class GrpcEdge
         app.MapGrpcService<LeaderboardService>();
         app.MapGrpcService<FleetService>();
         app.MapGrpcService<ArtifactsService>();
+        app.MapGrpcService<ScalerService>();
         app.MapGrpcReflectionService();
         app.MapGrpcHealthChecksService();
         app.MapPrometheusScrapingEndpoint("/metrics");

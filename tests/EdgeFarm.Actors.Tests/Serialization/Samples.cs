@@ -150,6 +150,9 @@ internal static class Samples
             TestPlans.Map(("cpu-x64", 4)),
             TestPlans.Map(("none", 1)),
             TimeSpan.FromSeconds(90))));
+        yield return ("dd", new DispatchMessages.GetDemand([new WorkerTemplate("cpu-x64", TestPlans.Capability("", ""))]));
+        yield return ("dr", new DemandReply(new FleetDemand([new ClassDemand("cpu-x64", 3, 1), new ClassDemand("cuda", 0, 2)], 4)));
+        yield return ("dr-starting", new DemandReply(null));
         yield return ("de", new DispatchMessages.ExplainWait("s-1/3"));
         yield return ("di", new WaitExplained(Wait));
         yield return ("di-none", new WaitExplained(null));

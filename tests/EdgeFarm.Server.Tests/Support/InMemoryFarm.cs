@@ -118,6 +118,15 @@ internal sealed class InMemoryFarm : IFarm, IFarmQueries, IResultCache
             TimeSpan.Zero));
     }
 
+    /// <summary>What scalers are told.</summary>
+    public Func<ImmutableArray<WorkerTemplate>, FleetDemand> Demand { get; set; } = t => new FleetDemand([.. t.Select(c => new ClassDemand(c.DeviceClass, 0, 0))], 0);
+
+    public Task<FleetDemand> DemandAsync(ImmutableArray<WorkerTemplate> templates, CancellationToken cancellationToken)
+    {
+        ThrowFault();
+        return Task.FromResult(Demand(templates));
+    }
+
     public Task<Page<SweepView>> ListSweepsAsync(int pageSize, string pageToken, CancellationToken cancellationToken) =>
         Task.FromResult(PageOf(_sweeps.Values.Reverse().Select(s => s.View), pageSize, pageToken));
 
