@@ -36,7 +36,7 @@ public sealed class LlamaCppEngine : IToolchainEngine
             new ToolchainInfo(identity, [.. LlamaCppDescriptor.Value.Passes.Select(pass => pass.Type)]),
             new RuntimeInfo(identity, info.Variant, info.Digest.Hex, [FormatNames.Gguf], [.. Computing(info).Select(device => device.FarmId)]),
             [.. Computing(info).Where(device => device.Kind != LlamaDeviceKind.Cpu).Select(ToDevice)],
-            [$"llama.cpp {info.Version} ({info.Commit}), CPU variant {info.Variant}, features {string.Join(" ", info.Features)}, from {info.Directory}"]);
+            [$"llama.cpp {info.Version} ({info.Commit}), CPU variant {info.Variant}, features {string.Join(" ", info.Features)}, from {info.Directory}", .. LlamaAccelerators.Notes(info)]);
     }
 
     /// <inheritdoc/>
@@ -193,6 +193,22 @@ public sealed class LlamaCppEngine : IToolchainEngine
                 {
                     model = result.ModelDescription,
                     parameters = result.Parameters,
+                    contexts = result.Contexts.Select(context => new
+                    {
+                        test = context.Test,
+                        n_ctx = context.Ctx,
+                        n_batch = context.Batch,
+                        n_ubatch = context.Ubatch,
+                        n_threads = context.Threads,
+                        n_threads_batch = context.ThreadsBatch,
+                        type_k = context.TypeK,
+                        type_v = context.TypeV,
+                        kv_cache_bytes = context.CacheBytes,
+                        flash_attn = context.FlashAttention,
+                        decode_calls = context.DecodeCalls,
+                        decoded_tokens = context.DecodedTokens,
+                    }),
+                    offloaded_layers = result.OffloadedLayers,
                     warmup = result.Warmups.Select(warmup => new { test = warmup.Test, runs = warmup.Runs, seconds = warmup.Seconds, steady = warmup.Steady }),
                 }),
             },
@@ -321,7 +337,9 @@ public sealed class LlamaCppEngine : IToolchainEngine
         "gpu",
         ImmutableSortedDictionary.Create<string, PropertyValue>(StringComparer.Ordinal)
             .Add("gpu.name", PropertyValue.Of(device.Description))
-            .Add("gpu.backend", PropertyValue.Of(device.Backend)),
+            .Add("gpu.backend", PropertyValue.Of(device.Backend))
+            .Add("gpu.integrated", PropertyValue.Of(device.Kind == LlamaDeviceKind.IntegratedGpu ? "true" : "false"))
+            .AddRange(device.DeviceId is { Length: > 0 } address ? [new("pci.address", PropertyValue.Of(address))] : []),
         device.MemoryTotal,
         string.Create(CultureInfo.InvariantCulture, $"{device.Backend} {device.Description} {device.MemoryTotal} bytes"));
 }
