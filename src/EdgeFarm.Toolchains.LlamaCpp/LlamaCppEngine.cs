@@ -184,7 +184,7 @@ public sealed class LlamaCppEngine : IToolchainEngine
         var result = outcome.Value;
         return new EngineResult
         {
-            Result = Result(result.Library) with
+            Result = Result(result.Library, job.DeviceId) with
             {
                 Measurements = [.. result.Metrics.Select(metric => new Measurement(metric.Metric, [.. metric.Samples], LlamaCppDescriptor.Id))],
                 Settings = result.Settings.ToImmutableSortedDictionary(StringComparer.Ordinal),
@@ -235,7 +235,7 @@ public sealed class LlamaCppEngine : IToolchainEngine
         if (job.Inputs.TryGetValue(LogitsName, out var baseline))
         {
             var compared = LlamaPerplexity.Compare(new DivergenceRequest(settings, baseline.Path), hooks);
-            return compared.IsOk ? Divergence(compared.Value) : compared.Failure!;
+            return compared.IsOk ? Divergence(compared.Value, job.DeviceId) : compared.Failure!;
         }
 
         var save = parameters.Boolean("save_logits");
@@ -249,7 +249,7 @@ public sealed class LlamaCppEngine : IToolchainEngine
         return new EngineResult
         {
             Outputs = save ? [new OutputFile(LogitsName, LogitsName, LogitsName)] : [],
-            Result = Result(result.Library) with
+            Result = Result(result.Library, job.DeviceId) with
             {
                 Measurements = [new Measurement("perplexity", [result.Perplexity], LlamaCppDescriptor.Id, result.StandardError)],
                 Settings = result.Settings.ToImmutableSortedDictionary(StringComparer.Ordinal).SetItem("chunks", result.Chunks.ToString(CultureInfo.InvariantCulture)),
@@ -258,12 +258,12 @@ public sealed class LlamaCppEngine : IToolchainEngine
         };
     }
 
-    private static EngineResult Divergence(DivergenceResult result)
+    private static EngineResult Divergence(DivergenceResult result, string device)
     {
         static Measurement Of(string metric, Estimate estimate) => new(metric, [estimate.Value], LlamaCppDescriptor.Id, estimate.StandardError);
         return new EngineResult
         {
-            Result = Result(result.Library) with
+            Result = Result(result.Library, device) with
             {
                 Measurements =
                 [
@@ -288,10 +288,11 @@ public sealed class LlamaCppEngine : IToolchainEngine
         };
     }
 
-    private static JobResult Result(LlamaLibraryInfo info) => new()
+    // Figures of one variant compare: on an accelerator its backend does most of the work, the processor's variant the rest.
+    private static JobResult Result(LlamaLibraryInfo info, string device = "cpu") => new()
     {
         Engine = Identity(info),
-        LibraryVariant = info.Variant,
+        LibraryVariant = device == "cpu" ? info.Variant : $"{device.Split(':')[0]}+{info.Variant}",
         LibraryDigest = info.Digest.Hex,
     };
 
@@ -329,7 +330,7 @@ public sealed class LlamaCppEngine : IToolchainEngine
         var probe = LlamaProbe.Run();
         var info = probe.IsOk ? probe.Value : throw new FailureException(probe.Failure!);
         return Computing(info).FirstOrDefault(device => device.FarmId == job.DeviceId)?.Name
-            ?? throw new FailureException(Failure.Unsupported($"llama.cpp has no device {job.DeviceId} here; it has {string.Join(", ", Computing(info).Select(device => device.FarmId))}"));
+            ?? throw new FailureException(Failure.Unsupported($"llama.cpp has no device {job.DeviceId} here; it has {string.Join(", ", Computing(info).Select(device => device.FarmId))}. {string.Join("; ", LlamaAccelerators.Notes(info))}".TrimEnd('.', ' ')));
     }
 
     private static Device ToDevice(LlamaDevice device) => new(
