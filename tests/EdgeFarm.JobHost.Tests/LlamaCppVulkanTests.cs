@@ -16,7 +16,7 @@ public sealed class LlamaCppVulkanTests : IDisposable
 
     public void Dispose() => _children.ForEach(child => child.Dispose());
 
-    private static (string, string)[] Short => [("prompt", "32"), ("generate", "4"), ("repetitions", "2"), ("warmup", "1")];
+    private static (string, string)[] Short => [("prompt", "8"), ("generate", "2"), ("repetitions", "2"), ("warmup", "0")];
 
     [SkippableFact]
     public async Task A_device_is_found_with_its_memory_and_serves_the_runtime()
@@ -81,7 +81,7 @@ public sealed class LlamaCppVulkanTests : IDisposable
 
         var probe = await blind.ProbeAsync(Engine);
         Assert.Empty(probe.Probe!.Devices);
-        Assert.Equal(["cpu"], probe.Probe.Runtime!.Devices);
+        Assert.Equal("cpu", Assert.Single(probe.Probe.Runtime!.Devices));
         var run = await blind.RunAsync(Engine, JobKind.Benchmark, "Benchmark", [("model", RealChild.TinyModel)], Short);
 
         Assert.Equal(FailureType.Unsupported, run.Failure!.Type);

@@ -51,7 +51,7 @@ static int Compare(string tools, string model, string heldOut, string calibratio
         // The names of text and matrix stand in what is made of them.
         var comparison = new Comparison(
             new Tools(Path.GetFullPath(tools), threads), Path.GetFullPath(model), Path.GetFullPath(heldOut), Path.GetFullPath(calibration), folder.FullName, threads);
-        return comparison.Run(Option("--rounds", 5), options.Where(option => option is "bytes" or "quality" or "speed").ToHashSet());
+        return comparison.Run(Option("--rounds", 5), options.Where(option => option is "bytes" or "card" or "quality" or "speed").ToHashSet());
     }
     finally
     {
@@ -64,7 +64,7 @@ static int Number(string text) => int.Parse(text, NumberStyles.None, CultureInfo
 static int Usage()
 {
     Console.Error.WriteLine("""
-        usage: EdgeFarm.Bench.Llama compare TOOLS MODEL.gguf HELD-OUT.txt CALIBRATION.txt [bytes] [quality] [speed] [--threads N] [--rounds N]
+        usage: EdgeFarm.Bench.Llama compare TOOLS MODEL.gguf HELD-OUT.txt CALIBRATION.txt [bytes] [card] [quality] [speed] [--threads N] [--rounds N]
                EdgeFarm.Bench.Llama probe
                EdgeFarm.Bench.Llama quantize IN.gguf OUT.gguf TYPE
                EdgeFarm.Bench.Llama bench MODEL.gguf PROMPT GENERATION THREADS
