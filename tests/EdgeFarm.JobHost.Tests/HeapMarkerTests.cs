@@ -98,6 +98,9 @@ public sealed class HeapMarkerTests
     private static (string, string?)[] Environment(byte perturb) =>
     [
         ("MALLOC_PERTURB_", perturb.ToString(System.Globalization.CultureInfo.InvariantCulture)),
+
+        // Blocks from the threads' caches would not be filled.
+        ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0"),
         .. Enumerable.Range(0, 200).Select(i => ($"EDGEFARM_TEST_{i}", (string?)string.Concat(Enumerable.Repeat(Secret, 20)))),
     ];
 }
