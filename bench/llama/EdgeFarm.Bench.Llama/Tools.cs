@@ -31,9 +31,15 @@ internal sealed partial class Tools(string directory, int threads)
     /// <summary>Figures of the report by their label.</summary>
     public Dictionary<string, double> Divergence(string model, string logits)
     {
-        var output = Run("llama-perplexity", ["-m", model, "--kl-divergence", "--kl-divergence-base", logits, "-t", Threads]);
-        var lines = ReportLine().Matches(output);
-        return lines.Count == 0 ? throw new InvalidOperationException($"no report in the output of llama-perplexity:\n{output}") : lines.ToDictionary(match => Spaces().Replace(match.Groups[1].Value.Trim(), " "), match => Number(match.Groups[2]), StringComparer.Ordinal);
+        // The tool prints from a thread of its own and sometimes ends before the report is out.
+        var (output, lines) = ("", ReportLine().Matches(""));
+        for (var attempt = 0; attempt < 5 && lines.Count < 13; attempt++)
+        {
+            output = Run("llama-perplexity", ["-m", model, "--kl-divergence", "--kl-divergence-base", logits, "-t", Threads]);
+            lines = ReportLine().Matches(output);
+        }
+
+        return lines.Count < 13 ? throw new InvalidOperationException($"no report in the output of llama-perplexity:\n{output}") : lines.ToDictionary(match => Spaces().Replace(match.Groups[1].Value.Trim(), " "), match => Number(match.Groups[2]), StringComparer.Ordinal);
     }
 
     /// <summary>Tokens per second of one repetition of each test, after the tool's own warm-up.</summary>
