@@ -10,7 +10,7 @@ using EdgeFarm.Toolchains.LlamaCpp.Quantization;
 return args switch
 {
     ["bench", var model, var prompt, var generation, var threads] => Bench(model, Number(prompt), Number(generation), Number(threads)),
-    ["probe"] => Show(LlamaProbe.Run(), info => $"{info.Version} ({info.Commit}) {info.Variant} {info.Digest}\n{string.Join(" ", info.Features)}\n{string.Join("\n", info.Devices)}"),
+    ["probe"] => Show(LlamaProbe.Run(), info => $"{info.Version} ({info.Commit}) {info.Variant} {info.Digest}\n{string.Join(" ", info.Features)}\n{string.Join("\n", info.Devices)}\n{string.Join("\n", info.Problems)}"),
     ["quantize", var input, var output, var type] => Show(LlamaQuantizer.Run(new QuantizeRequest(input, output, type)), result => $"{result.OutputBytes} bytes"),
     ["perplexity", var model, var text, var chunks] => Show(
         LlamaPerplexity.Run(new PerplexityRequest(new EvaluationSettings(model) { Chunks = Number(chunks) }, text)), result => $"{result.Perplexity:F6} +/- {result.StandardError:F6}"),
