@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compares EdgeFarm's engine with llama.cpp's own tools; see README.md. Arguments go on to the program (bytes, quality, speed; --threads N, --rounds N).
+# Compares EdgeFarm's engine with llama.cpp's own tools; see README.md. Arguments go on to the program (bytes, card, quality, speed; --threads N, --rounds N).
 set -euo pipefail
 cd "$(dirname "$0")"
 ./build-tools.sh >&2

@@ -48,7 +48,7 @@ public static class LlamaCppDescriptor
             Identity,
             [FormatNames.Gguf],
             Benchmark,
-            ["size", "load_time", "peak_memory", "model_memory", "pp", "tg", "ttft"],
+            ["size", "load_time", "peak_memory", "model_memory", "device_memory", "pp", "tg", "ttft"],
             [new EvaluationDescriptor(PerplexityOperation, NeedsText: true, NeedsBaseline: false, TakesData: false, Perplexity, QualityMetrics)
             {
                 Reference = new ReferenceDescriptor(LogitsOutput, "save_logits", "kld", ["type_k", "type_v", "flash_attn"]),

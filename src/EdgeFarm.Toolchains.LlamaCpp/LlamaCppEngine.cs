@@ -37,7 +37,7 @@ public sealed class LlamaCppEngine : IToolchainEngine
             new ToolchainInfo(identity, [.. LlamaCppDescriptor.Value.Passes.Select(pass => pass.Type), .. LlamaCppDescriptor.Value.Preparations.Select(preparation => preparation.Operation)]),
             new RuntimeInfo(identity, info.Variant, info.Digest.Hex, [FormatNames.Gguf], [.. Computing(info).Select(device => device.FarmId)]),
             [.. Computing(info).Where(device => device.Kind != LlamaDeviceKind.Cpu).Select(ToDevice)],
-            [$"llama.cpp {info.Version} ({info.Commit}), CPU variant {info.Variant}, features {string.Join(" ", info.Features)}, from {info.Directory}"]);
+            [$"llama.cpp {info.Version} ({info.Commit}), CPU variant {info.Variant}, features {string.Join(" ", info.Features)}, from {info.Directory}", .. LlamaAccelerators.Notes(info)]);
     }
 
     /// <inheritdoc/>
@@ -207,7 +207,7 @@ public sealed class LlamaCppEngine : IToolchainEngine
         var result = outcome.Value;
         return new EngineResult
         {
-            Result = Result(result.Library) with
+            Result = Result(result.Library, job.DeviceId) with
             {
                 Measurements = [.. result.Metrics.Select(metric => new Measurement(metric.Metric, [.. metric.Samples], LlamaCppDescriptor.Id))],
                 Settings = result.Settings.ToImmutableSortedDictionary(StringComparer.Ordinal),
@@ -216,6 +216,22 @@ public sealed class LlamaCppEngine : IToolchainEngine
                 {
                     model = result.ModelDescription,
                     parameters = result.Parameters,
+                    contexts = result.Contexts.Select(context => new
+                    {
+                        test = context.Test,
+                        n_ctx = context.Ctx,
+                        n_batch = context.Batch,
+                        n_ubatch = context.Ubatch,
+                        n_threads = context.Threads,
+                        n_threads_batch = context.ThreadsBatch,
+                        type_k = context.TypeK,
+                        type_v = context.TypeV,
+                        kv_cache_bytes = context.CacheBytes,
+                        flash_attn = context.FlashAttention,
+                        decode_calls = context.DecodeCalls,
+                        decoded_tokens = context.DecodedTokens,
+                    }),
+                    offloaded_layers = result.OffloadedLayers,
                     warmup = result.Warmups.Select(warmup => new { test = warmup.Test, runs = warmup.Runs, seconds = warmup.Seconds, steady = warmup.Steady }),
                 }),
             },
@@ -242,7 +258,7 @@ public sealed class LlamaCppEngine : IToolchainEngine
         if (job.Inputs.TryGetValue(LogitsName, out var baseline))
         {
             var compared = LlamaPerplexity.Compare(new DivergenceRequest(settings, baseline.Path), hooks);
-            return compared.IsOk ? Divergence(compared.Value) : compared.Failure!;
+            return compared.IsOk ? Divergence(compared.Value, job.DeviceId) : compared.Failure!;
         }
 
         var save = parameters.Boolean("save_logits");
@@ -256,7 +272,7 @@ public sealed class LlamaCppEngine : IToolchainEngine
         return new EngineResult
         {
             Outputs = save ? [new OutputFile(LogitsName, LogitsName, LogitsName)] : [],
-            Result = Result(result.Library) with
+            Result = Result(result.Library, job.DeviceId) with
             {
                 Measurements = [new Measurement("perplexity", [result.Perplexity], LlamaCppDescriptor.Id, result.StandardError)],
                 Settings = result.Settings.ToImmutableSortedDictionary(StringComparer.Ordinal).SetItem("chunks", result.Chunks.ToString(CultureInfo.InvariantCulture)),
@@ -265,12 +281,12 @@ public sealed class LlamaCppEngine : IToolchainEngine
         };
     }
 
-    private static EngineResult Divergence(DivergenceResult result)
+    private static EngineResult Divergence(DivergenceResult result, string device)
     {
         static Measurement Of(string metric, Estimate estimate) => new(metric, [estimate.Value], LlamaCppDescriptor.Id, estimate.StandardError);
         return new EngineResult
         {
-            Result = Result(result.Library) with
+            Result = Result(result.Library, device) with
             {
                 Measurements =
                 [
@@ -298,10 +314,11 @@ public sealed class LlamaCppEngine : IToolchainEngine
         };
     }
 
-    private static JobResult Result(LlamaLibraryInfo info) => new()
+    // Figures of one variant compare: on an accelerator its backend does most of the work, the processor's variant the rest.
+    private static JobResult Result(LlamaLibraryInfo info, string device = "cpu") => new()
     {
         Engine = Identity(info),
-        LibraryVariant = info.Variant,
+        LibraryVariant = device == "cpu" ? info.Variant : $"{device.Split(':')[0]}+{info.Variant}",
         LibraryDigest = info.Digest.Hex,
     };
 
@@ -339,7 +356,7 @@ public sealed class LlamaCppEngine : IToolchainEngine
         var probe = LlamaProbe.Run();
         var info = probe.IsOk ? probe.Value : throw new FailureException(probe.Failure!);
         return Computing(info).FirstOrDefault(device => device.FarmId == job.DeviceId)?.Name
-            ?? throw new FailureException(Failure.Unsupported($"llama.cpp has no device {job.DeviceId} here; it has {string.Join(", ", Computing(info).Select(device => device.FarmId))}"));
+            ?? throw new FailureException(Failure.Unsupported($"llama.cpp has no device {job.DeviceId} here; it has {string.Join(", ", Computing(info).Select(device => device.FarmId))}. {string.Join("; ", LlamaAccelerators.Notes(info))}".TrimEnd('.', ' ')));
     }
 
     private static Device ToDevice(LlamaDevice device) => new(
@@ -347,7 +364,9 @@ public sealed class LlamaCppEngine : IToolchainEngine
         "gpu",
         ImmutableSortedDictionary.Create<string, PropertyValue>(StringComparer.Ordinal)
             .Add("gpu.name", PropertyValue.Of(device.Description))
-            .Add("gpu.backend", PropertyValue.Of(device.Backend)),
+            .Add("gpu.backend", PropertyValue.Of(device.Backend))
+            .Add("gpu.integrated", PropertyValue.Of(device.Kind == LlamaDeviceKind.IntegratedGpu ? "true" : "false"))
+            .AddRange(device.DeviceId is { Length: > 0 } address ? [new("pci.address", PropertyValue.Of(address))] : []),
         device.MemoryTotal,
         string.Create(CultureInfo.InvariantCulture, $"{device.Backend} {device.Description} {device.MemoryTotal} bytes"));
 }

@@ -101,6 +101,8 @@ internal sealed partial class HostileEngine : IToolchainEngine
                 }
 
                 return new Failure(FailureType.OutOfMemory, "malloc returned null");
+            case "Heap":
+                return FreshHeap();
             case "Environment":
                 return new EngineResult { Result = new JobResult { Report = GetEnv("GGML_NO_BACKTRACE") ?? "absent", Settings = Descriptors() } };
         }
@@ -143,6 +145,18 @@ internal sealed partial class HostileEngine : IToolchainEngine
         string[] standard = [all["0"], all["1"], all["2"]];
         return all.Where(f => (f.Value.StartsWith("pipe:", StringComparison.Ordinal) || f.Value.StartsWith("socket:", StringComparison.Ordinal)) && !standard.Contains(f.Value))
             .ToImmutableSortedDictionary(f => f.Key, f => f.Value, StringComparer.Ordinal);
+    }
+
+    /// <summary>Reports the bytes that new blocks of C's heap hold, as hexadecimal digits, small blocks and large ones.</summary>
+    private static unsafe Outcome<EngineResult> FreshHeap()
+    {
+        var settings = ImmutableSortedDictionary.CreateBuilder<string, string>(StringComparer.Ordinal);
+        foreach (var size in (int[])[100, 5000, 300_000, 4 << 20])
+        {
+            settings[size.ToString(CultureInfo.InvariantCulture)] = Convert.ToHexStringLower(new ReadOnlySpan<byte>((byte*)Malloc(size) + 32, 32));
+        }
+
+        return new EngineResult { Result = new JobResult { Settings = settings.ToImmutable() } };
     }
 
     private static int Recurse(JobContext job, int depth) => depth == int.MaxValue ? 0 : Recurse(job, depth + 1) + job.Parameters.Count + 1;

@@ -9,18 +9,30 @@ namespace EdgeFarm.JobHost.Tests;
 /// <summary>Runs jobs of the real engines in real job hosts, on files in a directory of its own.</summary>
 internal sealed class RealChild : IDisposable
 {
-    private readonly JobHostRunner _runner = new(JobHostCommand.Locate().Value, TimeProvider.System);
+    private readonly JobHostRunner _runner;
     private readonly string _root = Directory.CreateTempSubdirectory("edgefarm-test-").FullName;
 
     public string Output { get; } = "";
 
-    public RealChild()
+    /// <summary>A child with variables of its own in its environment; null removes one.</summary>
+    public RealChild(params (string Name, string? Value)[] environment)
+        : this(JobHostCommand.Locate().Value, environment)
     {
+    }
+
+    /// <summary>A child of another program.</summary>
+    public RealChild(JobHostCommand command, params (string Name, string? Value)[] environment)
+    {
+        _runner = new JobHostRunner(
+            command with { Environment = command.Environment.SetItems(environment.Select(variable => KeyValuePair.Create(variable.Name, variable.Value))) }, TimeProvider.System);
         Output = Directory.CreateDirectory(Path.Combine(_root, "out")).FullName;
         Limits = new JobHostLimits(TimeSpan.FromMinutes(5), Directory.CreateDirectory(Path.Combine(_root, "work")).FullName);
     }
 
     public JobHostLimits Limits { get; }
+
+    /// <summary>Id of the device that jobs run on.</summary>
+    public string Device { get; init; } = "cpu";
 
     /// <summary>The sample model in F16.</summary>
     public static string TinyModel => Shared("models/edgefarm-tiny/edgefarm-tiny-f16.gguf");
@@ -64,7 +76,7 @@ internal sealed class RealChild : IDisposable
             Parameters = parameters.ToImmutableSortedDictionary(p => p.Name, p => p.Value, StringComparer.Ordinal),
             Inputs = inputs.ToImmutableSortedDictionary(i => i.Name, i => new InputFile(i.Path, Describe(i.Path)), StringComparer.Ordinal),
             OutputDirectory = Output,
-            DeviceId = "cpu",
+            DeviceId = Device,
             AutoThreads = 1,
         };
         return _runner.RunAsync(engine, job, limits ?? Limits, progress, cancellationToken);

@@ -1,6 +1,8 @@
 using System.Globalization;
 using System.Security.Cryptography;
+using System.Text.Json;
 using EdgeFarm.Core.Jobs;
+using EdgeFarm.ModelFormats.Gguf;
 using EdgeFarm.Toolchains.LlamaCpp.Engine;
 using EdgeFarm.Toolchains.LlamaCpp.Evaluation;
 using EdgeFarm.Toolchains.LlamaCpp.Imatrix;
@@ -23,6 +25,11 @@ internal sealed class Comparison(Tools tools, string model, string heldOut, stri
         {
             Matrix();
             Bytes();
+        }
+
+        if (Asked("card"))
+        {
+            Card();
         }
 
         if (Asked("quality"))
@@ -79,9 +86,15 @@ internal sealed class Comparison(Tools tools, string model, string heldOut, stri
         var result = Value(LlamaPerplexity.Run(new PerplexityRequest(Settings(model), heldOut, ours)));
         Report($"perplexity {theirs.Value:F4} +/- {theirs.Error:F5}, ours {result.Perplexity:F4} +/- {result.StandardError:F5}", Digits(theirs.Value, result.Perplexity, 4) && Digits(theirs.Error, result.StandardError, 5));
         Report("logits file", Same(logits, ours));
-        foreach (var type in (string[])["Q8_0", "Q4_K_M", "Q2_K"])
+        Divergences(logits);
+    }
+
+    // Every form of the model's card, with its matrix where the card has one; the file of logits is the tool's.
+    private void Divergences(string logits)
+    {
+        foreach (var (name, type, matrix) in CardForms().Where(form => form.Type != "F16"))
         {
-            var form = Value(LlamaQuantizer.Run(new QuantizeRequest(model, Temporary("form.gguf"), type))).Output;
+            var form = Value(LlamaQuantizer.Run(new QuantizeRequest(model, Temporary("form.gguf"), type) { Imatrix = matrix, Threads = threads })).Output;
             var report = tools.Divergence(form, logits);
             var own = Value(LlamaPerplexity.Compare(new DivergenceRequest(Settings(form), logits)));
             var pairs = new (string Label, double Own, int Digits)[]
@@ -103,9 +116,45 @@ internal sealed class Comparison(Tools tools, string model, string heldOut, stri
             foreach (var (label, value, digits) in pairs)
             {
                 var figure = report[label].ToString($"F{digits}", CultureInfo.InvariantCulture);
-                Report($"{type} {label} {figure}, ours {value.ToString($"F{digits}", CultureInfo.InvariantCulture)}", Digits(report[label], value, digits));
+                Report($"{name} {label} {figure}, ours {value.ToString($"F{digits}", CultureInfo.InvariantCulture)}", Digits(report[label], value, digits));
             }
         }
+    }
+
+    /// <summary>Sizes and digests of the card's forms, made with the card's own matrix.</summary>
+    private void Card()
+    {
+        Console.WriteLine("\n## the model's card (reference.json beside the calibration text)\n");
+        using var card = JsonDocument.Parse(File.ReadAllBytes(CardFile("reference.json")));
+        foreach (var (name, type, matrix) in CardForms())
+        {
+            var expected = card.RootElement.GetProperty(name);
+            var form = type == "F16" ? model
+                : Value(LlamaQuantizer.Run(new QuantizeRequest(model, Temporary("form.gguf"), type) { Imatrix = matrix, Threads = threads })).Output;
+            var bytes = File.ReadAllBytes(form);
+            Report($"{name}: size {bytes.Length}", expected.GetProperty("bytes").GetInt64() == bytes.Length);
+            Report($"{name}: tensor data", expected.GetProperty("tensor_data_sha256").GetString() == Hex(bytes.AsSpan((int)GgufReader.Read(form).Value.DataOffset)));
+            Report($"{name}: whole file", expected.GetProperty("sha256").GetString() == Hex(bytes));
+        }
+    }
+
+    private string CardFile(string name) => Path.Combine(Path.GetDirectoryName(calibration)!, name);
+
+    private IReadOnlyList<(string Name, string Type, string? Matrix)> CardForms()
+    {
+        if (!File.Exists(CardFile("reference.json")) || !File.Exists(CardFile("imatrix.gguf")))
+        {
+            Console.WriteLine($"(no reference.json and imatrix.gguf beside {Path.GetFileName(calibration)}: three forms stand for the card's)");
+            return [("Q8_0", "Q8_0", null), ("Q4_K_M", "Q4_K_M", null), ("Q2_K", "Q2_K", null)];
+        }
+
+        using var card = JsonDocument.Parse(File.ReadAllBytes(CardFile("reference.json")));
+        return
+        [
+            .. card.RootElement.EnumerateObject()
+                .Where(form => form.Value.ValueKind == JsonValueKind.Object && form.Value.TryGetProperty("tensor_data_sha256", out _))
+                .Select(form => (form.Name, form.Name.Replace("+imatrix", "", StringComparison.Ordinal), form.Name.EndsWith("+imatrix", StringComparison.Ordinal) ? CardFile("imatrix.gguf") : null)),
+        ];
     }
 
     private void Speed(int rounds)
@@ -158,6 +207,8 @@ internal sealed class Comparison(Tools tools, string model, string heldOut, stri
 
     // One unit of the last printed digit: sums are taken in another order.
     private static bool Digits(double printed, double value, int digits) => Math.Abs(printed - value) <= 1.5 * Math.Pow(10, -digits);
+
+    private static string Hex(ReadOnlySpan<byte> bytes) => Convert.ToHexStringLower(SHA256.HashData(bytes));
 
     private static bool Same(string first, string second) => Digest(first).AsSpan().SequenceEqual(Digest(second));
 

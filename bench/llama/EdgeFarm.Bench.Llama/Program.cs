@@ -11,7 +11,7 @@ using EdgeFarm.Toolchains.LlamaCpp.Quantization;
 return args switch
 {
     ["bench", var model, var prompt, var generation, var threads] => Bench(model, Number(prompt), Number(generation), Number(threads)),
-    ["probe"] => Show(LlamaProbe.Run(), info => $"{info.Version} ({info.Commit}) {info.Variant} {info.Digest}\n{string.Join(" ", info.Features)}\n{string.Join("\n", info.Devices)}"),
+    ["probe"] => Show(LlamaProbe.Run(), info => $"{info.Version} ({info.Commit}) {info.Variant} {info.Digest}\n{string.Join(" ", info.Features)}\n{string.Join("\n", info.Devices)}\n{string.Join("\n", info.Problems)}"),
     ["quantize", var input, var output, var type] => Show(LlamaQuantizer.Run(new QuantizeRequest(input, output, type)), result => $"{result.OutputBytes} bytes"),
     ["perplexity", var model, var text, var chunks] => Show(
         LlamaPerplexity.Run(new PerplexityRequest(new EvaluationSettings(model) { Chunks = Number(chunks) }, text)), result => $"{result.Perplexity:F6} +/- {result.StandardError:F6}"),
@@ -64,7 +64,7 @@ static int Compare(string tools, string model, string heldOut, string calibratio
         // The names of text and matrix stand in what is made of them.
         var comparison = new Comparison(
             new Tools(Path.GetFullPath(tools), threads), Path.GetFullPath(model), Path.GetFullPath(heldOut), Path.GetFullPath(calibration), folder.FullName, threads);
-        return comparison.Run(Option("--rounds", 5), options.Where(option => option is "bytes" or "quality" or "speed").ToHashSet());
+        return comparison.Run(Option("--rounds", 5), options.Where(option => option is "bytes" or "card" or "quality" or "speed").ToHashSet());
     }
     finally
     {
@@ -77,7 +77,7 @@ static int Number(string text) => int.Parse(text, NumberStyles.None, CultureInfo
 static int Usage()
 {
     Console.Error.WriteLine("""
-        usage: EdgeFarm.Bench.Llama compare TOOLS MODEL.gguf HELD-OUT.txt CALIBRATION.txt [bytes] [quality] [speed] [--threads N] [--rounds N]
+        usage: EdgeFarm.Bench.Llama compare TOOLS MODEL.gguf HELD-OUT.txt CALIBRATION.txt [bytes] [card] [quality] [speed] [--threads N] [--rounds N]
                EdgeFarm.Bench.Llama probe
                EdgeFarm.Bench.Llama quantize IN.gguf OUT.gguf TYPE
                EdgeFarm.Bench.Llama bench MODEL.gguf PROMPT GENERATION THREADS

@@ -23,17 +23,17 @@ internal sealed partial class Tools(string directory, int threads)
     public (double Value, double Error) Perplexity(string model, string text, int chunks, string? logits)
     {
         string[] save = logits is null ? [] : ["--kl-divergence-base", logits];
-        var output = Run("llama-perplexity", ["-m", model, "-f", text, "--chunks", chunks.ToString(CultureInfo.InvariantCulture), "-t", Threads, .. save]);
+        var output = Report(["-m", model, "-f", text, "--chunks", chunks.ToString(CultureInfo.InvariantCulture), "-t", Threads, .. save], output => FinalEstimate().IsMatch(output));
         var match = FinalEstimate().Match(output);
-        return match.Success ? (Number(match.Groups[1]), Number(match.Groups[2])) : throw new InvalidOperationException($"no estimate in the output of llama-perplexity:\n{output}");
+        return (Number(match.Groups[1]), Number(match.Groups[2]));
     }
 
     /// <summary>Figures of the report by their label.</summary>
     public Dictionary<string, double> Divergence(string model, string logits)
     {
-        var output = Run("llama-perplexity", ["-m", model, "--kl-divergence", "--kl-divergence-base", logits, "-t", Threads]);
-        var lines = ReportLine().Matches(output);
-        return lines.Count == 0 ? throw new InvalidOperationException($"no report in the output of llama-perplexity:\n{output}") : lines.ToDictionary(match => Spaces().Replace(match.Groups[1].Value.Trim(), " "), match => Number(match.Groups[2]), StringComparer.Ordinal);
+        const int figures = 13;
+        var output = Report(["-m", model, "--kl-divergence", "--kl-divergence-base", logits, "-t", Threads], output => ReportLine().Count(output) >= figures);
+        return ReportLine().Matches(output).ToDictionary(match => Spaces().Replace(match.Groups[1].Value.Trim(), " "), match => Number(match.Groups[2]), StringComparer.Ordinal);
     }
 
     /// <summary>Tokens per second of one repetition of each test, after the tool's own warm-up.</summary>
@@ -51,6 +51,22 @@ internal sealed partial class Tools(string directory, int threads)
         var output = Start(Environment.ProcessPath!, [typeof(Tools).Assembly.Location, "bench", model, $"{prompt}", $"{generation}", Threads], null);
         var values = output.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries).Select(value => double.Parse(value, CultureInfo.InvariantCulture)).ToArray();
         return (values[0], values[1]);
+    }
+
+    // The tool prints from a thread of its own, and on a busy machine it ends, with exit code 0, before all is out.
+    private string Report(IReadOnlyList<string> arguments, Func<string, bool> complete)
+    {
+        var output = "";
+        for (var attempt = 0; attempt < 10; attempt++)
+        {
+            output = Run("llama-perplexity", arguments);
+            if (complete(output))
+            {
+                return output;
+            }
+        }
+
+        throw new InvalidOperationException($"no report in the output of llama-perplexity:\n{output}");
     }
 
     private string Run(string tool, IReadOnlyList<string> arguments, string? directoryOfRun = null) => Start(Path.Combine(directory, tool), arguments, directoryOfRun);

@@ -33,6 +33,7 @@ public static class Metrics
         new("load_time", "s", Better.Lower, true, "time to load, file cache warm"),
         new("peak_memory", "bytes", Better.Lower, false, "peak resident memory of the job host"),
         new("model_memory", "bytes", Better.Lower, false, "peak minus resident memory just before loading"),
+        new("device_memory", "bytes", Better.Lower, false, "peak memory on an accelerator, as the runtime tells it"),
         new("pp", "tokens/s", Better.Higher, false, "prompt processing"),
         new("tg", "tokens/s", Better.Higher, false, "token generation"),
         new("ttft", "s", Better.Lower, true, "time to first token"),

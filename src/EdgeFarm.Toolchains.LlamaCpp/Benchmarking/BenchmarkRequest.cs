@@ -56,7 +56,7 @@ public sealed record BenchmarkRequest(string Model)
 }
 
 /// <summary>Samples of one metric in the order in which they were taken.</summary>
-/// <param name="Metric">The contract's name: <c>size</c>, <c>load_time</c>, <c>peak_memory</c>, <c>model_memory</c>, <c>pp</c>, <c>tg</c>, <c>ttft</c>.</param>
+/// <param name="Metric">The contract's name: <c>size</c>, <c>load_time</c>, <c>peak_memory</c>, <c>model_memory</c>, on an accelerator <c>device_memory</c>, <c>pp</c>, <c>tg</c>, <c>ttft</c>.</param>
 /// <param name="Samples">Values: bytes, seconds, or tokens per second.</param>
 public sealed record BenchmarkMetric(string Metric, IReadOnlyList<double> Samples);
 
@@ -71,6 +71,8 @@ public sealed record Warmup(string Test, int Runs, double Seconds, bool Steady);
 /// <param name="Metrics">Metrics with their samples.</param>
 /// <param name="Settings">The settings as run, by llama-bench's field names, threads resolved.</param>
 /// <param name="Warmups">The warm-ups.</param>
+/// <param name="Contexts">The contexts as the library made them, one for each test.</param>
+/// <param name="OffloadedLayers">Layers that went to an accelerator, as the library counts them (the output layer is one).</param>
 /// <param name="Steady">False when a warm-up met its bound before it was steady, or when samples scatter by more than a tenth of their mean.</param>
 /// <param name="ModelDescription">The library's description of the model.</param>
 /// <param name="Parameters">Number of weights.</param>
@@ -79,6 +81,8 @@ public sealed record BenchmarkResult(
     IReadOnlyList<BenchmarkMetric> Metrics,
     IReadOnlyDictionary<string, string> Settings,
     IReadOnlyList<Warmup> Warmups,
+    IReadOnlyList<ContextReport> Contexts,
+    int OffloadedLayers,
     bool Steady,
     string ModelDescription,
     long Parameters,

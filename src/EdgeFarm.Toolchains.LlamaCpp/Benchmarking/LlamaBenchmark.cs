@@ -67,11 +67,18 @@ public static class LlamaBenchmark
             new("peak_memory", [peak]),
             new("model_memory", [Math.Max(0, peak - resident)]),
         };
+        if (model.Ledger is { Peak: > 0 } ledger)
+        {
+            metrics.Add(new BenchmarkMetric("device_memory", [ledger.Peak]));
+        }
+
         metrics.AddRange(tests.SelectMany(test => test.Metrics));
         return new BenchmarkResult(
             metrics,
             Settings(request, options, placement),
             [.. tests.Select(test => test.Warmup)],
+            [.. tests.Select(test => test.Context)],
+            model.Ledger?.Layers is { } layers ? layers.Offloaded : 0,
             tests.All(test => test.Warmup.Steady && test.Scatter <= 0.1),
             model.Description,
             model.Parameters,

@@ -35,6 +35,9 @@ internal sealed unsafe class SpeedTest
 
     public List<BenchmarkMetric> Metrics { get; } = [];
 
+    /// <summary>The context as the library made it.</summary>
+    public ContextReport Context { get; private set; } = null!;
+
     /// <summary>Standard deviation of the speeds over their mean.</summary>
     public double Scatter { get; private set; }
 
@@ -48,6 +51,7 @@ internal sealed unsafe class SpeedTest
         var test = new SpeedTest(library, model, context, request, kind);
         test.WarmUp(hooks);
         test.Measure(tokens, hooks);
+        test.Context = context.Report(test.Name);
         return test;
     }
 

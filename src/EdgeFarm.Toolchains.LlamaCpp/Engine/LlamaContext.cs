@@ -40,6 +40,8 @@ internal sealed unsafe class LlamaContext : IDisposable
     private readonly int _threads;
     private readonly int _batch;
     private GCHandle _abortData;
+    private readonly ContextLog _made = new();
+    private long _calls, _tokens;
     private void* _handle;
     private void* _threadpool;
 
@@ -64,7 +66,14 @@ internal sealed unsafe class LlamaContext : IDisposable
         parameters.Set(layout.Abort, (nint)(delegate* unmanaged[Cdecl]<void*, byte>)&OnAbort);
         parameters.Set(layout.AbortData, GCHandle.ToIntPtr(_abortData));
         parameters.Set(layout.SwaFull, false);
+        model.Ledger?.StartContext();
+        log.Line = line =>
+        {
+            _made.Read(line);
+            model.Ledger?.Read(line);
+        };
         _handle = library.Api.InitFromModel(model.Handle, parameters);
+        log.Line = null;
         if (_handle is null)
         {
             _abortData.Free();
@@ -75,8 +84,31 @@ internal sealed unsafe class LlamaContext : IDisposable
                 $"llama.cpp cannot make a context of {options.Ctx} tokens (batch {options.Batch}, type_k {options.TypeK}, type_v {options.TypeV}): {reason}"));
         }
 
+        if (model.Placement.Offloads && model.Ledger is not { Compute: > 0 })
+        {
+            Dispose();
+            throw new FailureException(Failure.Unsupported(
+                $"llama.cpp put layers of the model on {model.Placement.Device} and computes nothing there: it would have run on the CPU without a word"));
+        }
+
         AttachThreadpool();
     }
+
+    /// <summary>The context as the library made it, with what was computed so far.</summary>
+    /// <param name="test">What it served.</param>
+    public ContextReport Report(string test) => new(
+        test,
+        (int)_library.Api.NCtx(_handle),
+        (int)_library.Api.NBatch(_handle),
+        (int)_library.Api.NUbatch(_handle),
+        _library.Api.NThreads(_handle),
+        _library.Api.NThreadsBatch(_handle),
+        _made.TypeK,
+        _made.TypeV,
+        _made.CacheBytes,
+        _made.FlashAttention,
+        _calls,
+        _tokens);
 
     public void* Handle => _handle;
 
@@ -87,7 +119,7 @@ internal sealed unsafe class LlamaContext : IDisposable
     /// <summary>Decodes tokens of one sequence at the next positions; logits of the last one only.</summary>
     public void Decode(Span<int> tokens)
     {
-        Guard(tokens.Length);
+        Count(tokens.Length);
         fixed (int* first = tokens)
         {
             Check(_library.Api.Decode(_handle, _library.Api.BatchGetOne(first, tokens.Length)));
@@ -97,7 +129,7 @@ internal sealed unsafe class LlamaContext : IDisposable
     /// <summary>Decodes a batch that the caller filled.</summary>
     public void Decode(LlamaBatch batch)
     {
-        Guard(batch.Tokens);
+        Count(batch.Tokens);
         Check(_library.Api.Decode(_handle, batch));
     }
 
@@ -153,12 +185,14 @@ internal sealed unsafe class LlamaContext : IDisposable
     }
 
     // The library asserts this, and an assertion ends the process.
-    private void Guard(int tokens)
+    private void Count(int tokens)
     {
         if (tokens < 1 || tokens > _batch)
         {
             throw new ArgumentOutOfRangeException(nameof(tokens), tokens, $"a batch has 1 to {_batch} tokens");
         }
+
+        (_calls, _tokens) = (_calls + 1, _tokens + tokens);
     }
 
     private void Check(int code)

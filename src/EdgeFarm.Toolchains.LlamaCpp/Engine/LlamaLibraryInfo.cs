@@ -1,4 +1,5 @@
 using EdgeFarm.Core.Artifacts;
+using EdgeFarm.Toolchains.LlamaCpp.Native;
 
 namespace EdgeFarm.Toolchains.LlamaCpp.Engine;
 
@@ -47,7 +48,9 @@ public sealed record LlamaDevice(
 /// <param name="Digest">SHA-256 over the digests of libllama, libggml and libggml-base.</param>
 /// <param name="Directory">Where the libraries lie.</param>
 /// <param name="Packaged">Whether these are the libraries that EdgeFarm ships, not a build of the user's own.</param>
-/// <param name="Devices">The devices.</param>
+/// <param name="Devices">The devices; those of accelerators once something has asked for them.</param>
+/// <param name="Loaded">Names of the accelerators' backends that are loaded, whether they found a device or not.</param>
+/// <param name="Problems">Backends whose libraries are there and do not work here.</param>
 public sealed record LlamaLibraryInfo(
     string Version,
     string GgmlVersion,
@@ -57,7 +60,9 @@ public sealed record LlamaLibraryInfo(
     Digest Digest,
     string Directory,
     bool Packaged,
-    IReadOnlyList<LlamaDevice> Devices)
+    IReadOnlyList<LlamaDevice> Devices,
+    IReadOnlyList<string> Loaded,
+    IReadOnlyList<LlamaBackendProblem> Problems)
 {
     /// <summary>The released version without what the build appends (<c>0.5.0-dev</c> is <c>0.5.0</c>).</summary>
     public string Release => Version.Split('-')[0];

@@ -12,6 +12,9 @@ namespace EdgeFarm.Toolchains.LlamaCpp.Engine;
 internal sealed record ModelPlacement(string Device = "cpu", int GpuLayers = 0)
 {
     public bool OnCpu => Device.Equals("cpu", StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>Whether the device must take part: a number of layers above zero, or all.</summary>
+    public bool Offloads => !OnCpu && GpuLayers != 0;
 }
 
 /// <summary>A model that is loaded.</summary>
@@ -20,11 +23,17 @@ internal sealed unsafe class LlamaModel : IDisposable
     private readonly LlamaLibrary _library;
     private void* _handle;
 
-    private LlamaModel(LlamaLibrary library, void* handle)
+    private LlamaModel(LlamaLibrary library, void* handle, ModelPlacement placement, DeviceLedger? ledger)
     {
         _library = library;
         _handle = handle;
+        (Placement, Ledger) = (placement, ledger);
     }
+
+    public ModelPlacement Placement { get; }
+
+    /// <summary>What lies on the device; null on the CPU.</summary>
+    public DeviceLedger? Ledger { get; }
 
     public void* Handle => _handle;
 
@@ -66,13 +75,14 @@ internal sealed unsafe class LlamaModel : IDisposable
         var layout = library.Abi.Model;
         var parameters = library.Api.ModelDefaultParams();
         var devices = stackalloc void*[2];
-        devices[0] = Device(library, placement);
+        var (device, nameOfDevice) = Device(library, placement);
+        devices[0] = (void*)device;
         devices[1] = null;
         parameters.Set(layout.Devices, (nint)devices);
         parameters.Set(layout.GpuLayers, placement.OnCpu ? 0 : placement.GpuLayers);
         parameters.Set(layout.CheckTensors, checkTensors);
-        var offload = "";
-        log.Line = line => offload = line.Contains("offloaded ", StringComparison.Ordinal) && line.Contains(" layers to GPU", StringComparison.Ordinal) ? line : offload;
+        var ledger = placement.OnCpu ? null : new DeviceLedger(nameOfDevice);
+        log.Line = ledger is null ? null : ledger.Read;
         var handle = GCHandle.Alloc(hooks);
         try
         {
@@ -87,8 +97,8 @@ internal sealed unsafe class LlamaModel : IDisposable
                     throw new FailureException(FailureOf(path, log));
                 }
 
-                var loaded = new LlamaModel(library, model);
-                if (!placement.OnCpu && placement.GpuLayers != 0 && offload.Contains("offloaded 0/", StringComparison.Ordinal))
+                var loaded = new LlamaModel(library, model, placement, ledger);
+                if (placement.Offloads && ledger is not { Layers.Offloaded: > 0, Model: > 0 })
                 {
                     loaded.Dispose();
                     throw new FailureException(Failure.Unsupported($"llama.cpp put no layer of {path} on {placement.Device}: it would have run on the CPU without a word"));
@@ -129,21 +139,27 @@ internal sealed unsafe class LlamaModel : IDisposable
     }
 
     /// <summary>The device to hand to the library; null stands for "none but the CPU", which no number of layers says.</summary>
-    private static void* Device(LlamaLibrary library, ModelPlacement placement)
+    private static (nint Handle, string Name) Device(LlamaLibrary library, ModelPlacement placement)
     {
         if (placement.OnCpu)
         {
-            return null;
+            return (0, "");
         }
 
+        library.LoadAccelerators();
         var devices = library.QueryDevices();
         var index = placement.Device.Equals("gpu", StringComparison.OrdinalIgnoreCase)
             ? devices.ToList().FindIndex(device => device.Kind is LlamaDeviceKind.Gpu or LlamaDeviceKind.IntegratedGpu)
             : devices.ToList().FindIndex(device => device.Name.Equals(placement.Device, StringComparison.OrdinalIgnoreCase));
-        return index >= 0
-            ? library.Api.DevGet((nuint)index)
-            : throw new FailureException(Failure.Unsupported(
-                $"llama.cpp in {library.Info.Directory} has no device \"{placement.Device}\"; it has {string.Join(", ", devices.Select(device => device.Name))}. A GPU build whose driver is missing shows none"));
+        if (index >= 0)
+        {
+            return ((nint)library.Api.DevGet((nuint)index), devices[index].Name);
+        }
+
+        var problems = library.Info.Problems is { Count: > 0 } found ? string.Join("; ", found.Select(problem => $"{problem.Backend}: {problem.Reason}"))
+            : "a GPU build whose driver is missing shows none";
+        throw new FailureException(Failure.Unsupported(
+            $"llama.cpp in {library.Info.Directory} has no device \"{placement.Device}\"; it has {string.Join(", ", devices.Select(device => device.Name))}. {problems}"));
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]

@@ -13,5 +13,9 @@ public static class LlamaProbe
     /// <param name="libraryPath">Directory or libllama file of a build; null takes <c>EDGEFARM_LLAMA_LIB</c>, else the packaged one.</param>
     /// <param name="hooks">Where the log goes; null for nowhere.</param>
     public static Outcome<LlamaLibraryInfo> Run(string? libraryPath = null, LlamaHooks? hooks = null) =>
-        LlamaLibrary.Run(libraryPath, hooks ?? LlamaHooks.None, (library, _) => library.Info with { Devices = library.QueryDevices() });
+        LlamaLibrary.Run(libraryPath, hooks ?? LlamaHooks.None, (library, _) =>
+        {
+            library.LoadAccelerators();
+            return library.Info with { Devices = library.QueryDevices() };
+        });
 }

@@ -5,6 +5,7 @@ using EdgeFarm.ModelFormats.Io;
 using EdgeFarm.Toolchains.LlamaCpp.Engine;
 using EdgeFarm.Toolchains.LlamaCpp.Evaluation;
 using EdgeFarm.Toolchains.LlamaCpp.Native;
+using EdgeFarm.Toolchains.LlamaCpp.Quantization;
 
 namespace EdgeFarm.Toolchains.LlamaCpp.Imatrix;
 
@@ -43,7 +44,7 @@ public static class LlamaImatrix
             throw new FailureException(Failure.Unsupported($"{request.Settings.Model} has no weights whose inputs an importance matrix could be made of, or no chunk was read"));
         }
 
-        AtomicFile.Write(request.Output, stream => Write(stream, sums, request, collector.LastChunk));
+        AtomicFile.Write(request.Output, stream => Write(stream, sums, request, collector.LastChunk), written => Prove(written, sums, request));
         return new ImatrixResult(
             request.Output, sums.Count, chunks, sums.Count(entry => entry.Value.Counts.Contains(0)), reader.Settings, library.Info);
     }
@@ -54,6 +55,33 @@ public static class LlamaImatrix
         {
             throw new FailureException(failure);
         }
+    }
+
+    // What a quantization will read must be what was summed up.
+    private static void Prove(string written, IReadOnlyList<KeyValuePair<string, ActivationSums>> sums, ImatrixRequest request)
+    {
+        if (sums.FirstOrDefault(entry => !entry.Value.Values.All(float.IsFinite)) is { Key: { } broken })
+        {
+            throw new FailureException(Failure.InvalidInput($"{request.Settings.Model}: the inputs of {broken} are no finite numbers on {request.Text}: its weights are broken or overflow in F16"));
+        }
+
+        var read = ImportanceMatrix.Read(written);
+        var expected = sums.OrderBy(entry => entry.Key, StringComparer.Ordinal).ToList();
+        if (!read.Entries.Select(entry => entry.Key).SequenceEqual(expected.Select(entry => entry.Key)))
+        {
+            throw new FailureException(new Failure(FailureType.Internal, $"the importance matrix did not stand the proof and was deleted: it has {read.Entries.Count} entries of {expected.Count}"));
+        }
+
+        foreach (var ((name, found), (_, entry)) in read.Entries.Zip(expected))
+        {
+            var columns = entry.Values.Length / entry.Counts.Length;
+            if (found.Length != entry.Values.Length || found.Where((value, i) => value != Mean(entry.Values[i], entry.Counts[i / columns])).Any())
+            {
+                throw new FailureException(new Failure(FailureType.Internal, $"the importance matrix did not stand the proof and was deleted: {name} does not read back as it was summed up"));
+            }
+        }
+
+        static float Mean(float sum, long count) => count > 0 ? sum / count : 1;
     }
 
     private static void Write(FileStream stream, IReadOnlyList<KeyValuePair<string, ActivationSums>> sums, ImatrixRequest request, int chunks)

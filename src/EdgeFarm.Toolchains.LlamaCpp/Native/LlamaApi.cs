@@ -42,6 +42,11 @@ internal sealed unsafe class LlamaApi
     public readonly delegate* unmanaged[Cdecl]<void*, void*> GetMemory;
     public readonly delegate* unmanaged[Cdecl]<void*, byte, void> MemoryClear;
     public readonly delegate* unmanaged[Cdecl]<void*, int, int, void> SetNThreads;
+    public readonly delegate* unmanaged[Cdecl]<void*, uint> NCtx;
+    public readonly delegate* unmanaged[Cdecl]<void*, uint> NBatch;
+    public readonly delegate* unmanaged[Cdecl]<void*, uint> NUbatch;
+    public readonly delegate* unmanaged[Cdecl]<void*, int> NThreads;
+    public readonly delegate* unmanaged[Cdecl]<void*, int> NThreadsBatch;
     public readonly delegate* unmanaged[Cdecl]<void*, void*, void*, void> AttachThreadpool;
     public readonly delegate* unmanaged[Cdecl]<void*, int, nuint> StateSeqGetSize;
     public readonly delegate* unmanaged[Cdecl]<void*, byte*, nuint, int, nuint> StateSeqGetData;
@@ -107,6 +112,11 @@ internal sealed unsafe class LlamaApi
         GetMemory = (delegate* unmanaged[Cdecl]<void*, void*>)Export(llama, "llama_get_memory");
         MemoryClear = (delegate* unmanaged[Cdecl]<void*, byte, void>)Export(llama, "llama_memory_clear");
         SetNThreads = (delegate* unmanaged[Cdecl]<void*, int, int, void>)Export(llama, "llama_set_n_threads");
+        NCtx = (delegate* unmanaged[Cdecl]<void*, uint>)Export(llama, "llama_n_ctx");
+        NBatch = (delegate* unmanaged[Cdecl]<void*, uint>)Export(llama, "llama_n_batch");
+        NUbatch = (delegate* unmanaged[Cdecl]<void*, uint>)Export(llama, "llama_n_ubatch");
+        NThreads = (delegate* unmanaged[Cdecl]<void*, int>)Export(llama, "llama_n_threads");
+        NThreadsBatch = (delegate* unmanaged[Cdecl]<void*, int>)Export(llama, "llama_n_threads_batch");
         AttachThreadpool = (delegate* unmanaged[Cdecl]<void*, void*, void*, void>)Export(llama, "llama_attach_threadpool");
         StateSeqGetSize = (delegate* unmanaged[Cdecl]<void*, int, nuint>)Export(llama, "llama_state_seq_get_size");
         StateSeqGetData = (delegate* unmanaged[Cdecl]<void*, byte*, nuint, int, nuint>)Export(llama, "llama_state_seq_get_data");

@@ -13,7 +13,10 @@ internal sealed class LlamaLibrary
     private static readonly Lock s_gate = new();
     private static LlamaLibrary? s_loaded;
 
-    private LlamaLibrary(LlamaApi api, LlamaAbi abi, LlamaLibraryInfo info) => (Api, Abi, Info) = (api, abi, info);
+    private readonly LlamaLibraryFiles _files;
+    private bool _acceleratorsLoaded;
+
+    private LlamaLibrary(LlamaApi api, LlamaAbi abi, LlamaLibraryFiles files, LlamaLibraryInfo info) => (Api, Abi, _files, Info) = (api, abi, files, info);
 
     public LlamaApi Api { get; }
 
@@ -65,7 +68,35 @@ internal sealed class LlamaLibrary
         }
     }
 
-    /// <summary>The devices with the memory that is free now.</summary>
+    /// <summary>
+    /// Loads the backends of accelerators, once. A job for the CPU does without them: their drivers take memory and time of the process that
+    /// is measured.
+    /// </summary>
+    public void LoadAccelerators()
+    {
+        if (_acceleratorsLoaded)
+        {
+            return;
+        }
+
+        _acceleratorsLoaded = true;
+        var (loaded, problems) = (new List<string>(), new List<LlamaBackendProblem>());
+        foreach (var backend in _files.Backends(accelerators: true, problems))
+        {
+            if (LoadBackend(Api, backend))
+            {
+                loaded.Add(backend.Backend);
+            }
+            else
+            {
+                problems.Add(new LlamaBackendProblem(backend.Backend, $"{Path.GetFileName(backend.Path)} does not start here: it finds no driver, or belongs to another release"));
+            }
+        }
+
+        Info = Info with { Loaded = loaded, Problems = problems, Devices = QueryDevices() };
+    }
+
+    /// <summary>The devices of the backends that are loaded, with the memory that is free now.</summary>
     public unsafe IReadOnlyList<LlamaDevice> QueryDevices()
     {
         var devices = new List<LlamaDevice>();
@@ -109,15 +140,12 @@ internal sealed class LlamaLibrary
         var api = new LlamaApi(llama, ggml, ggmlBase);
         LlamaLog.Attach(api, log);
         var abi = LlamaGuards.Check(api, files, LlamaAbi.Known);
-        var backends = files.BestBackends();
+        var backends = files.Backends(accelerators: false, []);
         foreach (var backend in backends)
         {
-            fixed (byte* name = Encoding.UTF8.GetBytes(backend.Path + '\0'))
+            if (!LoadBackend(api, backend) && backend.Backend == "cpu")
             {
-                if (api.BackendLoad(name) is null && backend.Backend == "cpu")
-                {
-                    throw new FailureException(Failure.Unsupported($"llama.cpp could not load its CPU backend {backend.Path}: {log.Errors}"));
-                }
+                throw new FailureException(Failure.Unsupported($"llama.cpp could not load its CPU backend {backend.Path}: {log.Errors}"));
             }
         }
 
@@ -136,10 +164,20 @@ internal sealed class LlamaLibrary
             files.ComputeDigest(),
             files.Directory,
             files.Packaged,
+            [],
+            [],
             []);
-        var library = new LlamaLibrary(api, abi, info);
+        var library = new LlamaLibrary(api, abi, files, info);
         library.Info = info with { Devices = library.QueryDevices() };
         return library;
+    }
+
+    private static unsafe bool LoadBackend(LlamaApi api, LlamaBackendFile backend)
+    {
+        fixed (byte* name = Encoding.UTF8.GetBytes(backend.Path + '\0'))
+        {
+            return api.BackendLoad(name) is not null;
+        }
     }
 
     private static nint Open(string file)

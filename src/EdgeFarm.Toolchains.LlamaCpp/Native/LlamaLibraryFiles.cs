@@ -33,7 +33,7 @@ internal sealed partial record LlamaLibraryFiles(string Directory, string Llama,
         return System.IO.Directory.Exists(PackagedDirectory)
             ? In(PackagedDirectory, null, packaged: true)
             : throw new FailureException(Failure.Unsupported(
-                $"this build of EdgeFarm brings no llama.cpp for {Rid}: linux-x64 and linux-arm64 are supported so far (built on a machine with npm); {Variable} can name a directory with a build of llama.cpp {LlamaAbi.Known[0].Version} of your own"));
+                $"this build of EdgeFarm brings no llama.cpp for {Rid}: linux-x64, linux-arm64, osx-arm64 and win-x64 have it when they are built with npm; {Variable} can name a directory with a build of llama.cpp {string.Join(" or ", LlamaAbi.Known.Select(abi => abi.Version))} of your own"));
     }
 
     private static LlamaLibraryFiles In(string directory, string? llama, bool packaged)
@@ -49,28 +49,45 @@ internal sealed partial record LlamaLibraryFiles(string Directory, string Llama,
     }
 
     /// <summary>
-    /// The ggml backends in the directory, best variant of each backend: GPUs before the CPU, as the library orders them. The RPC backend
-    /// is left out: it would let a model file's reader talk to the network.
+    /// The ggml backends of the build, the best variant of each: those that compute on the processor when <paramref name="accelerators"/> is
+    /// false, the others when it is true. A packaged build has an accelerator's backend in a folder of its own beside it. The RPC backend is
+    /// never among them: it would let a model file's reader talk to the network.
     /// </summary>
-    public IReadOnlyList<LlamaBackendFile> BestBackends() =>
+    /// <param name="accelerators">Which kind.</param>
+    /// <param name="problems">Gets the backends whose libraries are there and cannot be loaded.</param>
+    public IReadOnlyList<LlamaBackendFile> Backends(bool accelerators, List<LlamaBackendProblem> problems) =>
     [
-        .. System.IO.Directory.EnumerateFiles(Directory)
+        .. BackendFolders()
+            .SelectMany(System.IO.Directory.EnumerateFiles)
             .Select(file => (File: file, Match: BackendName().Match(Path.GetFileName(file))))
             .Where(entry => entry.Match.Success && entry.Match.Groups["backend"].Value is not ("base" or "rpc"))
             .GroupBy(entry => entry.Match.Groups["backend"].Value, StringComparer.Ordinal)
+            .Where(backend => IsProcessor(backend.Key) != accelerators)
             .OrderBy(backend => backend.Key == "cpu").ThenBy(backend => backend.Key, StringComparer.Ordinal)
-            .Select(backend => Best(backend.Key, [.. backend.Select(entry => (entry.File, entry.Match.Groups["variant"].Value))]))
+            .Select(backend => Best(backend.Key, [.. backend.Select(entry => (entry.File, entry.Match.Groups["variant"].Value))], problems))
             .OfType<LlamaBackendFile>(),
     ];
 
-    private static unsafe LlamaBackendFile? Best(string backend, IReadOnlyList<(string File, string Variant)> candidates)
+    // BLAS works beside the CPU backend.
+    private static bool IsProcessor(string backend) => backend is "cpu" or "blas";
+
+    private IEnumerable<string> BackendFolders() => !Packaged ? [Directory]
+        : [Directory, .. System.IO.Directory.EnumerateDirectories(Path.GetDirectoryName(Directory)!, $"{Path.GetFileName(Directory)}-*").Order(StringComparer.Ordinal)];
+
+    private static unsafe LlamaBackendFile? Best(string backend, IReadOnlyList<(string File, string Variant)> candidates, List<LlamaBackendProblem> problems)
     {
         LlamaBackendFile? best = null;
         var bestScore = 0;
         foreach (var (file, variant) in candidates.OrderBy(candidate => candidate.File, StringComparer.Ordinal))
         {
-            if (!NativeLibrary.TryLoad(file, out var handle))
+            nint handle;
+            try
             {
+                handle = NativeLibrary.Load(file);
+            }
+            catch (Exception e) when (e is DllNotFoundException or BadImageFormatException)
+            {
+                problems.Add(new LlamaBackendProblem(backend, e.Message.Split('\n')[0]));
                 continue;
             }
 
@@ -117,3 +134,8 @@ internal sealed partial record LlamaLibraryFiles(string Directory, string Llama,
 
 /// <summary>A backend library and which of its variants it is.</summary>
 internal sealed record LlamaBackendFile(string Backend, string Variant, string Path);
+
+/// <summary>A backend library that is there and cannot be loaded.</summary>
+/// <param name="Backend">Its name: <c>vulkan</c>.</param>
+/// <param name="Reason">What the loader says: mostly a library of the driver that is missing.</param>
+public sealed record LlamaBackendProblem(string Backend, string Reason);

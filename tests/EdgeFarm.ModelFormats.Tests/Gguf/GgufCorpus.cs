@@ -5,9 +5,8 @@ namespace EdgeFarm.ModelFormats.Tests.Gguf;
 
 /// <summary>
 /// Hostile GGUF files of our own making, one or more for each published weakness of GGUF readers that public descriptions tell apart
-/// (CVE-2024-21802, -23496, -23605; CVE-2025-49847, -53630; CVE-2026-27940, -33298, -7482; llama.cpp issues 24888, 25258, 25475, 25508,
-/// 25821, 25969, 26318, 26366, 26978), and for their neighbours. CVE-2026-43629 and llama.cpp 27188 have no description that could be
-/// found. The files are committed under Data/GgufCorpus; a test keeps them equal to what this class makes.
+/// (CVE-2024-21802, -23496, -23605; CVE-2025-49847, -53630; CVE-2026-27940, -33298, -43629, -7482; llama.cpp issues 24888, 25258, 25475,
+/// 25508, 25821, 25969, 26318, 26366, 26978, 27188), and for their neighbours. The files are committed under Data/GgufCorpus; a test keeps them equal to what this class makes.
 /// </summary>
 internal static class GgufCorpus
 {
@@ -27,6 +26,15 @@ internal static class GgufCorpus
         yield return ("cve-2026-27940-tensor-count", Raw(w => Head(w, "GGUF"u8, 3, 0x00B60B60B60B60B7, 0)), "tensors");
         yield return ("entry-count-beyond-file", Raw(w => Head(w, "GGUF"u8, 3, 0, 1000)), "metadata entries");
         yield return ("entry-count-too-large-by-one", Raw(w => { Head(w, "GGUF"u8, 3, 0, 2); Text(w, "a"); w.Write(7u); w.Write((byte)1); w.Write(new byte[64]); }), "empty");
+
+        // The Python reader believed counts and lengths, and looped or allocated for hours (llama.cpp 27188).
+        yield return ("llama-27188-entry-count", Raw(w => Head(w, "GGUF"u8, 3, 0, ulong.MaxValue >> 1)), "metadata entries");
+        yield return ("llama-27188-tensor-count", Raw(w => Head(w, "GGUF"u8, 3, ulong.MaxValue >> 1, 0)), "tensors");
+        yield return ("llama-27188-string-length", Entry(w => { Text(w, "k"); w.Write(8u); w.Write(ulong.MaxValue >> 1); w.Write(new byte[32]); }), "claims 9223372036854775807 bytes");
+        yield return ("llama-27188-array-length", Entry(w => { Text(w, "k"); w.Write(9u); w.Write(0u); w.Write(ulong.MaxValue >> 1); w.Write(new byte[32]); }), "claims 9223372036854775807 elements");
+        // A saved state (llama.cpp's "ggsn" and "ggsq" files) whose cell count makes the size of a write wrap (CVE-2026-43629). Here no file is
+        // ever read as a state, so such a file is only one with another magic.
+        yield return ("cve-2026-43629-saved-state", Raw(w => { w.Write("nsgg"u8); w.Write(9u); w.Write(0u); w.Write(1u); w.Write(0x20000001u); w.Write(new byte[64]); }), "magic");
 
         // Strings: length + 1 wrapped to 0 (CVE-2024-23496).
         yield return ("cve-2024-23496-string-length", Entry(w => { w.Write(ulong.MaxValue); w.Write("key"u8); }), "claims 18446744073709551615 bytes");

@@ -52,38 +52,6 @@ public class BenchmarkTests
         Assert.All(Run(s_short with { Warmup = null }).Warmups, warmup => Assert.InRange(warmup.Runs, 2, 8));
     }
 
-    // What changes the run shows in the library's log: the cache's size and types, the number of graph splits, the batches.
-    [Theory]
-    [InlineData("type_k", "q8_0")]
-    [InlineData("type_v", "q8_0")]
-    [InlineData("n_ubatch", "16")]
-    [InlineData("n_batch", "16")]
-    [InlineData("n_depth", "256")]
-    [InlineData("flash_attn", "0")]
-    [InlineData("n_gen", "500")]
-    public void A_parameter_changes_the_run(string name, string value)
-    {
-        var number = int.TryParse(value, out var parsed) ? parsed : 0;
-        var request = s_short with { Repetitions = 1, Prompt = name == "n_gen" ? 0 : 48, Generation = name == "n_gen" ? 8 : 0 };
-        var changed = name switch
-        {
-            "type_k" => request with { TypeK = value },
-            "type_v" => request with { TypeV = value },
-            "n_ubatch" => request with { Ubatch = number },
-            "n_batch" => request with { Batch = number, Ubatch = number },
-            "n_depth" => request with { Depth = number },
-            "flash_attn" => request with { FlashAttention = number },
-            _ => request with { Generation = number },
-        };
-
-        var before = ContextLines(request);
-        var after = ContextLines(changed);
-
-        Assert.NotEmpty(before);
-        Assert.NotEqual(before, after);
-        Assert.Equal(value, Run(changed).Settings[name]);
-    }
-
     [Theory]
     [InlineData("i32")]
     [InlineData("q2_k")]
@@ -128,14 +96,6 @@ public class BenchmarkTests
         var outcome = LlamaBenchmark.Run(s_short with { Prompt = 0, Generation = 4000, Repetitions = 1000 }, hooks);
 
         Assert.Equal(FailureType.Cancelled, outcome.Failure!.Type);
-    }
-
-    private static List<string> ContextLines(BenchmarkRequest request)
-    {
-        var lines = new List<string>();
-        Run(request, new LlamaHooks((_, line) => lines.Add(line)));
-        return [.. lines.Where(line => line.StartsWith("llama_context:", StringComparison.Ordinal) || line.StartsWith("llama_kv_cache", StringComparison.Ordinal)
-            || line.StartsWith("sched_reserve", StringComparison.Ordinal)).Where(line => !line.Contains(" ms", StringComparison.Ordinal))];
     }
 
     private static BenchmarkResult Run(BenchmarkRequest request, LlamaHooks? hooks = null)

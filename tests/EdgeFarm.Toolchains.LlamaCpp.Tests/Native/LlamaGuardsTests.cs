@@ -70,7 +70,8 @@ public sealed class LlamaGuardsTests : IDisposable
         Assert.Equal((_folder[llama], _folder[ggml], _folder[ggmlBase]), (files.Llama, files.Ggml, files.GgmlBase));
         Assert.False(files.Packaged);
         Assert.Equal(files, LlamaLibraryFiles.Locate(_folder[llama]) with { Directory = files.Directory });
-        Assert.Empty(files.BestBackends());
+        Assert.Empty(files.Backends(accelerators: false, []));
+        Assert.Empty(files.Backends(accelerators: true, []));
     }
 
     private static Failure? Check(Func<LlamaAbi, LlamaAbi> change) => LlamaLibrary.Run(null, LlamaHooks.None, (library, _) =>
