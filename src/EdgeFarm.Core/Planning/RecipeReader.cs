@@ -96,7 +96,7 @@ internal sealed class RecipeReader(
             {
                 Error(
                     $"{path}.types[{i}]",
-                    $"{form.Name} needs '{needed}': name a data set in the recipe's 'calibration', either {Accepted(toolchain, form)}");
+                    $"{form.Name} needs '{needed}': name a data set in the recipe's 'calibration' ({Accepted(toolchain, form)})");
             }
             else
             {
@@ -163,13 +163,8 @@ internal sealed class RecipeReader(
         toolchain.FindPass(step.Type)?.Parameters.Any(p => p.Name == parameter && p.Type == ParameterType.DataSet) ?? false;
 
     /// <summary>What the data set of a calibrated form may be.</summary>
-    private static string Accepted(ToolchainDescriptor toolchain, FormDescriptor form)
-    {
-        var parameter = toolchain.FindPass(form.Steps[^1].Type)!.Parameters.First(p => p.Name == form.Calibration);
-        return toolchain.FindPreparation(parameter.PreparedBy) is { } preparation
-            ? $"a {string.Join(" or ", preparation.DataFormats)} file, of which it is computed, or the {parameter.Description}"
-            : parameter.Description;
-    }
+    private static string Accepted(ToolchainDescriptor toolchain, FormDescriptor form) =>
+        toolchain.FindPass(form.Steps[^1].Type)!.Parameters.First(p => p.Name == form.Calibration).Description;
 
     /// <summary>Whether data sets that must be prepared can be.</summary>
     private void CheckData(ToolchainDescriptor toolchain, IEnumerable<PassStep> steps, string path)

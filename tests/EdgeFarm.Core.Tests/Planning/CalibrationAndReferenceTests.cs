@@ -55,7 +55,7 @@ public sealed class CalibrationAndReferenceTests
     }
 
     [Theory]
-    [InlineData("IQ2_XS", null, "recipes[0].types[0]", "IQ2_XS+imatrix needs 'imatrix': name a data set in the recipe's 'calibration', either a text file, of which it is computed, or the matrix")]
+    [InlineData("IQ2_XS", null, "recipes[0].types[0]", "IQ2_XS+imatrix needs 'imatrix': name a data set in the recipe's 'calibration' (matrix)")]
     [InlineData("Q8_0", "text", "recipes[0].calibration", "no type of this recipe takes calibration data; remove it, or name types such as Q4_K_M+imatrix, IQ2_XS+imatrix")]
     [InlineData("IQ2_XS", "samples", "recipes[0].calibration", "data set samples is of format npz; imatrix takes text, gguf")]
     [InlineData("IQ2_XS", "none", "recipes[0].calibration", "the sweep has no data set 'none'; it has held-out, text, matrix, samples")]
