@@ -31,6 +31,9 @@ public enum FarmErrorKind
 
     /// <summary>The caller ended the call, or its deadline passed.</summary>
     Cancelled = 7,
+
+    /// <summary>The token is missing, unknown, or of a role that may not do this.</summary>
+    Refused = 8,
 }
 
 /// <summary>One field of a request that is wrong.</summary>
@@ -80,6 +83,7 @@ public sealed class FarmCallException : Exception
         StatusCode.InvalidArgument or StatusCode.OutOfRange => FarmErrorKind.InvalidArgument,
         StatusCode.AlreadyExists => FarmErrorKind.AlreadyExists,
         StatusCode.FailedPrecondition => FarmErrorKind.FailedPrecondition,
+        StatusCode.Unauthenticated or StatusCode.PermissionDenied => FarmErrorKind.Refused,
         StatusCode.Cancelled or StatusCode.DeadlineExceeded => FarmErrorKind.Cancelled,
 
         // A port that speaks something else answers with a broken HTTP/2 conversation.

@@ -22,6 +22,9 @@ internal static class PersistenceConfig
                 {{connection}}
                 parallelism = {{parallelism}}
                 tag-write-mode = Csv
+
+                # A database that restarts is back within seconds.
+                circuit-breaker.reset-timeout = 3s
               }
             }
             akka.persistence.snapshot-store {

@@ -48,7 +48,7 @@ public sealed partial class DispatchState
         {
             if (brought.Key.Attempt >= job.Attempt)
             {
-                _entries.Add(id, entry);
+                Add(entry);
                 Join(entry);
                 Adopt(entry, brought);
                 return;
@@ -63,7 +63,7 @@ public sealed partial class DispatchState
             return;
         }
 
-        _entries.Add(id, entry);
+        Add(entry);
         Join(entry);
         Wait(entry, false);
     }
@@ -194,9 +194,27 @@ public sealed partial class DispatchState
         Resign(entry, null);
     }
 
+    private void Add(QueueEntry entry)
+    {
+        _entries.Add(entry.Id, entry);
+        _jobsBySweep[entry.Job.Sweep] = _jobsBySweep.GetValueOrDefault(entry.Job.Sweep) + 1;
+    }
+
     private void Drop(QueueEntry entry)
     {
-        _entries.Remove(entry.Id);
+        if (_entries.Remove(entry.Id))
+        {
+            var left = _jobsBySweep[entry.Job.Sweep] - 1;
+            if (left == 0)
+            {
+                _jobsBySweep.Remove(entry.Job.Sweep);
+            }
+            else
+            {
+                _jobsBySweep[entry.Job.Sweep] = left;
+            }
+        }
+
         _reporting.Remove(entry.Id);
         if (entry.Group is { } group && --group.Entries == 0)
         {

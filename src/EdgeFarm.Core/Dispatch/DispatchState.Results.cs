@@ -67,7 +67,9 @@ public sealed partial class DispatchState
         _effects.Add(new DispatchEffect.Report(entry.Job.Sweep, report));
         if (_leaders.TryGetValue(entry.Job.Job.Action, out var leader) && leader == entry)
         {
-            var reusable = entry.Spec.IsCacheable && (report.Outcome.Failure?.IsDeterministic ?? true);
+            // What another build made is not what an equal action asks for; the cache does not keep it either.
+            var ran = report.Outcome.Result?.Engine;
+            var reusable = entry.Spec.IsCacheable && (report.Outcome.Failure?.IsDeterministic ?? true) && (ran is null || ran == entry.Spec.Engine);
             if (reusable)
             {
                 _recent[entry.Job.Job.Action] = (report.Outcome, now);
