@@ -56,7 +56,14 @@ public sealed class FarmNode(ActorSystem system, FarmCoordinatorOptions options,
             }
 
             var status = Cluster.Get(system).SelfMember.Status;
-            return status == MemberStatus.Up ? null : $"this coordinator is {status} in the cluster, not Up";
+            return status switch
+            {
+                MemberStatus.Up => null,
+
+                // What Akka says of a system that has not joined anything.
+                MemberStatus.Removed => "this coordinator has not joined the others",
+                _ => $"this coordinator is {status} in the cluster, not Up",
+            };
         }
     }
 

@@ -130,7 +130,8 @@ internal sealed class WorkerActor : UntypedActor, IWithTimers, IWithStash
                 Stash.UnstashAll();
                 break;
             case Load:
-                _results.LoadAsync(_stopping.Token).PipeTo(Self, success: kept => new Loaded(kept), failure: e => new LoadFailed(e));
+                var (results, stopping) = (_results, _stopping.Token);
+                Task.Run(() => results.LoadAsync(stopping)).PipeTo(Self, success: kept => new Loaded(kept), failure: e => new LoadFailed(e));
                 break;
             case LoadFailed failed:
                 _log.Error(

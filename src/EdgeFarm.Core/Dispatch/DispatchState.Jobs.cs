@@ -57,6 +57,16 @@ public sealed partial class DispatchState
             Revoke(brought, "superseded", now);
         }
 
+        if (_passedJobs.TryGetValue(id, out var ended) && ended.Attempt == job.Attempt)
+        {
+            // A worker brought its result before the sweep, which did not know that yet, queued it: it must not run again.
+            Add(entry);
+            Join(entry);
+            (entry.State, entry.Report, entry.ReportedAt) = (EntryState.Reporting, _passedOn[ended].Report, now);
+            _reporting[id] = entry;
+            return;
+        }
+
         if (IsShareable(job) && _recent.TryGetValue(job.Job.Action, out var recent) && (recent.Outcome.IsSuccess || job.Attempt == 1))
         {
             ReportEqual(job, recent.Outcome);

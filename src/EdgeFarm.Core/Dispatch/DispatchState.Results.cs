@@ -33,6 +33,7 @@ public sealed partial class DispatchState
 
         var report = MakeReport(worker, reported);
         _passedOn[key] = new PassedOn(worker.Name, reported.Sweep, report, now);
+        _passedJobs[key.JobId] = key;
         if (isCurrent)
         {
             Report(entry!, report, now);
@@ -116,6 +117,11 @@ public sealed partial class DispatchState
             if (_passedOn.Remove(key, out var passed) && _workers.GetValueOrDefault(passed.Worker) is { Link: { } link })
             {
                 _effects.Add(new DispatchEffect.SendAcknowledge(link, key));
+            }
+
+            if (_passedJobs.TryGetValue(key.JobId, out var last) && last == key)
+            {
+                _passedJobs.Remove(key.JobId);
             }
 
             // The sweep holds an end of this attempt, under whatever fence: the attempt is over.

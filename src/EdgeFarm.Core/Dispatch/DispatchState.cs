@@ -56,6 +56,9 @@ public sealed partial class DispatchState
 
     /// <summary>Results that were passed on to sweeps that have not stored them yet.</summary>
     private readonly Dictionary<AttemptKey, PassedOn> _passedOn = [];
+
+    /// <summary>The last of them for each job.</summary>
+    private readonly Dictionary<string, AttemptKey> _passedJobs = new(StringComparer.Ordinal);
     private readonly List<HostNode> _dirty = [];
     private readonly HashSet<HostNode> _isDirty = [];
     private List<DispatchEffect> _effects = [];
