@@ -65,6 +65,8 @@ public sealed class FarmCallException : Exception
         var status = error.GetRpcStatus();
         var message = kind switch
         {
+            FarmErrorKind.Unreachable when IsDistrust(error.Status.DebugException) =>
+                $"the certificate of {address.GetLeftPart(UriPartial.Authority)} is not trusted, or not for this name; name a file with its authority with --ca",
             FarmErrorKind.Unreachable => $"no farm answers at {address.GetLeftPart(UriPartial.Authority)}",
             FarmErrorKind.Internal => $"{error.StatusCode}: {error.Status.Detail}",
             _ => error.Status.Detail,
@@ -74,6 +76,16 @@ public sealed class FarmCallException : Exception
             Violations = [.. status?.GetDetail<BadRequest>()?.FieldViolations.Select(v => new FieldViolation(v.Field, v.Description)) ?? []],
             FileErrors = [.. status?.GetDetail<SweepFileErrors>()?.Errors ?? []],
         };
+    }
+
+    private static bool IsDistrust(Exception? e)
+    {
+        while (e is not null and not System.Security.Authentication.AuthenticationException)
+        {
+            e = e.InnerException;
+        }
+
+        return e is not null;
     }
 
     private static FarmErrorKind KindOf(RpcException error) => error.StatusCode switch

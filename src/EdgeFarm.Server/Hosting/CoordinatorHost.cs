@@ -13,7 +13,18 @@ public sealed class CoordinatorHost : IAsyncDisposable
 {
     private readonly WebApplication _app;
 
-    private CoordinatorHost(WebApplication app) => _app = app;
+    private CoordinatorHost(WebApplication app, ListenAddress grpc, ListenAddress http)
+    {
+        _app = app;
+        Address = new Uri(grpc.Reachable().Url);
+        HttpAddress = new Uri(http.Reachable().Url);
+    }
+
+    /// <summary>Where clients on this machine reach it.</summary>
+    public Uri Address { get; }
+
+    /// <summary>Where metrics and health are, for this machine.</summary>
+    public Uri HttpAddress { get; }
 
     /// <summary>
     /// Cancelled when the coordinator stops, because it was asked to or because the others removed it: it was cut off from them, or was
@@ -85,6 +96,7 @@ public sealed class CoordinatorHost : IAsyncDisposable
             });
             builder.Services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
             builder.Logging.SetMinimumLevel(logLevel);
+            builder.Services.AddSingleton<IHostLifetime, OwnedLifetime>();
             builder.AddEdgeFarmCoordinator(new EdgeFarmCoordinatorOptions(settings.Database ?? FarmDatabaseOptions.SqliteFile(data.Database), store.Value, grpc, http)
             {
                 Cluster = settings.Cluster,
@@ -97,7 +109,7 @@ public sealed class CoordinatorHost : IAsyncDisposable
             app = builder.Build();
             app.MapEdgeFarmCoordinator();
             await app.StartAsync(cancellationToken);
-            return new CoordinatorHost(app);
+            return new CoordinatorHost(app, grpc, http);
         }
         catch (Exception e)
         {

@@ -69,11 +69,11 @@ internal static class GrpcEdge
         app.MapHealthChecks("/health/ready", new HealthCheckOptions { Predicate = c => c.Tags.Contains(ReadyTag), ResponseWriter = WriteHealthAsync });
     }
 
-    /// <summary>One line a check, with the reason of those that fail.</summary>
+    /// <summary>The status, then one line a check, with the reason of those that fail.</summary>
     internal static Task WriteHealthAsync(HttpContext context, HealthReport report)
     {
         context.Response.ContentType = "text/plain";
-        return context.Response.WriteAsync(string.Concat(report.Entries.Select(e =>
+        return context.Response.WriteAsync($"{report.Status}\n" + string.Concat(report.Entries.Select(e =>
             $"{e.Key}: {e.Value.Status}{(e.Value.Description is { Length: > 0 } reason ? $": {reason}" : "")}\n")));
     }
 
