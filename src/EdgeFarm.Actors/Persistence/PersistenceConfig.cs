@@ -32,6 +32,7 @@ internal static class PersistenceConfig
               sql {
                 class = "Akka.Persistence.Sql.Snapshot.SqlSnapshotStore, Akka.Persistence.Sql"
                 {{connection}}
+                circuit-breaker.reset-timeout = 3s
               }
             }
             akka.persistence.query.journal.sql {

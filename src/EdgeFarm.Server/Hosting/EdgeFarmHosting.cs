@@ -107,6 +107,9 @@ public static class EdgeFarmHosting
                     loggers.ClearLoggers();
                     loggers.AddLoggerFactory();
                 });
+
+                // The host stops the actors; Akka's own hook would do it at SIGTERM before the host knows.
+                akka.AddHocon("akka.coordinated-shutdown.run-by-clr-shutdown-hook = off", HoconAddMode.Prepend);
                 foreach (var part in provider.GetServices<ActorParts>())
                 {
                     part.Configure(akka);
