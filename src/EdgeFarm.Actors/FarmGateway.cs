@@ -17,7 +17,13 @@ namespace EdgeFarm.Actors;
 internal sealed class FarmGateway(
     ActorSystem system, IRequiredActor<SweepsKey> sweeps, IRequiredActor<DispatcherKey> dispatcher, RequestIds requests) : IFarm
 {
-    private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(30);
+
+    /// <summary>
+    /// A question may be lost with the coordinator that it was sent to; the next one finds the successor. What must not be done twice
+    /// (a retry of jobs) is asked once.
+    /// </summary>
+    private static readonly TimeSpan RepeatAfter = TimeSpan.FromSeconds(5);
 
     public async Task<Outcome<SweepView>> SubmitAsync(SweepSubmission submission, CancellationToken cancellationToken)
     {
@@ -126,13 +132,23 @@ internal sealed class FarmGateway(
 
     private static async Task<T> AskAsync<T>(IActorRef actor, object message, string who, CancellationToken cancellationToken)
     {
-        try
+        var once = message is SweepMessages.Execute { Command: SweepCommand.Retry };
+        for (var waited = TimeSpan.Zero; waited < Timeout; waited += RepeatAfter)
         {
-            return await actor.Ask<T>(message, Timeout, cancellationToken);
+            try
+            {
+                return await actor.Ask<T>(message, once ? Timeout : RepeatAfter, cancellationToken);
+            }
+            catch (AskTimeoutException) when (!once)
+            {
+                // Asked again until the whole time is over.
+            }
+            catch (AskTimeoutException)
+            {
+                break;
+            }
         }
-        catch (AskTimeoutException)
-        {
-            throw new FarmUnavailableException($"{who} did not answer within {Timeout.TotalSeconds:0} s");
-        }
+
+        throw new FarmUnavailableException($"{who} did not answer within {Timeout.TotalSeconds:0} s");
     }
 }

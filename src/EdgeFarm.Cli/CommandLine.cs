@@ -51,6 +51,7 @@ internal static class CommandLine
     {
         DemoCommand.Create(terminal),
         UpCommand.Create(terminal),
+        CoordinatorCommand.Create(terminal),
         WorkerCommand.Create(terminal),
         SubmitCommand.Create(terminal),
         SweepCommands.Sweeps(terminal),

@@ -19,9 +19,17 @@ public sealed class EdgeFarmClient : IDisposable
     /// <summary>Makes a client of the farm at an address; nothing is connected before the first call.</summary>
     /// <param name="address">E.g. <c>http://127.0.0.1:5080</c>.</param>
     public EdgeFarmClient(Uri address)
+        : this(address, FarmAccess.None)
+    {
+    }
+
+    /// <summary>The same with what a farm off this machine asks for.</summary>
+    /// <param name="address">E.g. <c>https://farm.example:5080</c>.</param>
+    /// <param name="access">Token and certificate authorities.</param>
+    public EdgeFarmClient(Uri address, FarmAccess access)
     {
         Address = address;
-        _channel = CreateChannel(address);
+        _channel = CreateChannel(address, access);
         Sweeps = new Sweeps.SweepsClient(_channel);
         Jobs = new Jobs.JobsClient(_channel);
         Leaderboard = new Leaderboard.LeaderboardClient(_channel);
@@ -56,21 +64,26 @@ public sealed class EdgeFarmClient : IDisposable
     }
 
     /// <summary>A channel as the farm's clients and workers use it. The caller disposes it.</summary>
-    public static GrpcChannel CreateChannel(Uri address) => GrpcChannel.ForAddress(address, new GrpcChannelOptions
+    /// <param name="address">The farm.</param>
+    /// <param name="access">Token and certificate authorities.</param>
+    /// <param name="keepAlive">
+    /// How often the connection is pinged while a call runs, and how long an answer may take; 20 s when null. A watch can be silent for
+    /// hours; without pings a peer that vanished would never be noticed.
+    /// </param>
+    public static GrpcChannel CreateChannel(Uri address, FarmAccess access, TimeSpan? keepAlive = null)
     {
-        DisposeHttpClient = true,
-        HttpHandler = new SocketsHttpHandler
+        var ping = keepAlive ?? TimeSpan.FromSeconds(20);
+        var sockets = new SocketsHttpHandler
         {
-            ConnectTimeout = TimeSpan.FromSeconds(10),
-
-            // A watch can be silent for hours; without pings a peer that vanished would never be noticed.
-            KeepAlivePingDelay = TimeSpan.FromSeconds(20),
-            KeepAlivePingTimeout = TimeSpan.FromSeconds(20),
+            ConnectTimeout = TimeSpan.FromSeconds(5),
+            KeepAlivePingDelay = ping,
+            KeepAlivePingTimeout = ping,
             KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,
             PooledConnectionIdleTimeout = Timeout.InfiniteTimeSpan,
             EnableMultipleHttp2Connections = true,
-        },
-    });
+        };
+        return GrpcChannel.ForAddress(address, new GrpcChannelOptions { DisposeHttpClient = true, HttpHandler = access.Apply(sockets) });
+    }
 
     /// <summary>Awaits a call; what gRPC throws becomes a <see cref="FarmCallException"/>.</summary>
     public async Task<T> AwaitAsync<T>(AsyncUnaryCall<T> call)

@@ -31,6 +31,9 @@ public enum FarmErrorKind
 
     /// <summary>The caller ended the call, or its deadline passed.</summary>
     Cancelled = 7,
+
+    /// <summary>The token is missing, unknown, or of a role that may not do this.</summary>
+    Refused = 8,
 }
 
 /// <summary>One field of a request that is wrong.</summary>
@@ -62,6 +65,8 @@ public sealed class FarmCallException : Exception
         var status = error.GetRpcStatus();
         var message = kind switch
         {
+            FarmErrorKind.Unreachable when IsDistrust(error.Status.DebugException) =>
+                $"the certificate of {address.GetLeftPart(UriPartial.Authority)} is not trusted, or not for this name; name a file with its authority with --ca",
             FarmErrorKind.Unreachable => $"no farm answers at {address.GetLeftPart(UriPartial.Authority)}",
             FarmErrorKind.Internal => $"{error.StatusCode}: {error.Status.Detail}",
             _ => error.Status.Detail,
@@ -73,6 +78,16 @@ public sealed class FarmCallException : Exception
         };
     }
 
+    private static bool IsDistrust(Exception? e)
+    {
+        while (e is not null and not System.Security.Authentication.AuthenticationException)
+        {
+            e = e.InnerException;
+        }
+
+        return e is not null;
+    }
+
     private static FarmErrorKind KindOf(RpcException error) => error.StatusCode switch
     {
         StatusCode.Unavailable => error.Status.DebugException is HttpRequestException or SocketException or IOException ? FarmErrorKind.Unreachable : FarmErrorKind.Unavailable,
@@ -80,6 +95,7 @@ public sealed class FarmCallException : Exception
         StatusCode.InvalidArgument or StatusCode.OutOfRange => FarmErrorKind.InvalidArgument,
         StatusCode.AlreadyExists => FarmErrorKind.AlreadyExists,
         StatusCode.FailedPrecondition => FarmErrorKind.FailedPrecondition,
+        StatusCode.Unauthenticated or StatusCode.PermissionDenied => FarmErrorKind.Refused,
         StatusCode.Cancelled or StatusCode.DeadlineExceeded => FarmErrorKind.Cancelled,
 
         // A port that speaks something else answers with a broken HTTP/2 conversation.

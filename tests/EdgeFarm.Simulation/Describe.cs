@@ -43,6 +43,7 @@ internal static class Describe
         DispatchEffect.SendRevoke revoke => $"revoke {Key(revoke.Key)} at {revoke.Link}: {revoke.Reason}",
         DispatchEffect.SendAcknowledge acknowledge => $"acknowledge {Key(acknowledge.Key)} to {acknowledge.Link}",
         DispatchEffect.CloseLink close => $"close {close.Link}",
+        DispatchEffect.RefuseLink refuse => $"refuse {refuse.Link}",
         DispatchEffect.Report report => $"report {report.JobReport.JobId}#{report.JobReport.Attempt}~{report.JobReport.Fence} {Outcome(report.JobReport.Outcome)}",
         DispatchEffect.NotifyStarted started => $"started {Key(started.Key)} at {started.Worker}",
         DispatchEffect.NotifyRequeued requeued => $"requeued {requeued.JobId}: {requeued.Reason}",

@@ -94,6 +94,9 @@ internal sealed class DispatcherHost(World world, Coordinator coordinator, Rng r
             case DispatchEffect.CloseLink close:
                 _links.GetValueOrDefault(close.Link)?.Break();
                 break;
+            case DispatchEffect.RefuseLink refuse:
+                _links.GetValueOrDefault(refuse.Link)?.Break();
+                break;
             case DispatchEffect.Report report:
                 world.Invariants.Reported(report.JobReport);
                 Tell(report.Sweep, s => s.Receive(new SweepCommand.Report([report.JobReport])));

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using Akka.Actor;
 using Akka.Event;
+using EdgeFarm.Actors.Hosting;
 using EdgeFarm.Actors.Sweeps;
 using EdgeFarm.Core.Dispatch;
 using EdgeFarm.Core.Fleet;
@@ -19,6 +20,7 @@ public sealed class DispatcherKey;
 /// <param name="Unfinished">Ids of the sweeps that have not ended.</param>
 /// <param name="Observe">Told now and then how the fleet is, for metrics.</param>
 /// <param name="Time">The clock.</param>
+/// <param name="Node">Told that the dispatcher lives in this process.</param>
 internal sealed record DispatcherServices(
     Func<IActorRef> Sweeps,
     DispatchLimits Limits,
@@ -26,7 +28,8 @@ internal sealed record DispatcherServices(
     Func<CancellationToken, Task<long>> BeginEpoch,
     Func<CancellationToken, Task<ImmutableArray<string>>> Unfinished,
     Action<FleetView> Observe,
-    TimeProvider Time);
+    TimeProvider Time,
+    NodeActivity Node);
 
 /// <summary>
 /// Carries inputs to <see cref="DispatchState"/> and effects to links and sweeps. Its queue lives in memory, so when it starts it
@@ -83,10 +86,16 @@ internal sealed class DispatcherActor : UntypedActor, IWithTimers, IWithStash
 
     public static Props Props(DispatcherServices services) => Akka.Actor.Props.Create(() => new DispatcherActor(services));
 
-    protected override void PreStart() => Self.Tell(Begin.Instance);
+    protected override void PreStart()
+    {
+        _services.Node.HasDispatcher = true;
+        _log.Info("the dispatcher starts here");
+        Self.Tell(Begin.Instance);
+    }
 
     protected override void PostStop()
     {
+        _services.Node.HasDispatcher = false;
         _stopping.Cancel();
         _stopping.Dispose();
     }
@@ -157,7 +166,7 @@ internal sealed class DispatcherActor : UntypedActor, IWithTimers, IWithStash
                 _settledAt ??= Now + (SettleTime > _services.Limits.AdoptOnly ? SettleTime : _services.Limits.AdoptOnly);
                 foreach (var sweep in unfinished.Sweeps)
                 {
-                    _services.Sweeps().Tell(new SweepMessages.Wake(sweep, _epoch), ActorRefs.NoSender);
+                    _services.Sweeps().Tell(new SweepMessages.Wake(sweep, _epoch, _state.JobsBySweep.GetValueOrDefault(sweep)), ActorRefs.NoSender);
                 }
 
                 Timers.StartSingleTimer(Wake.Instance, Wake.Instance, WakeInterval);
@@ -200,12 +209,10 @@ internal sealed class DispatcherActor : UntypedActor, IWithTimers, IWithStash
                     ToLink(e.Link, e);
                     break;
                 case DispatchEffect.CloseLink e:
-                    ToLink(e.Link, e);
-                    if (_links.Remove(e.Link, out var closed))
-                    {
-                        Context.Unwatch(closed);
-                    }
-
+                    Close(e.Link, e);
+                    break;
+                case DispatchEffect.RefuseLink e:
+                    Close(e.Link, e);
                     break;
                 case DispatchEffect.Report e:
                     (reports ??= []).Add(e);
@@ -235,6 +242,15 @@ internal sealed class DispatcherActor : UntypedActor, IWithTimers, IWithStash
         if (_links.TryGetValue(link, out var actor))
         {
             actor.Tell(new LinkTell(link, effect), Self);
+        }
+    }
+
+    private void Close(string link, DispatchEffect effect)
+    {
+        ToLink(link, effect);
+        if (_links.Remove(link, out var closed))
+        {
+            Context.Unwatch(closed);
         }
     }
 

@@ -1,5 +1,8 @@
 using System.Collections.Immutable;
 using Akka.Actor;
+using Akka.Cluster.Sharding;
+using Akka.Cluster.Tools.Singleton;
+using Akka.Event;
 using Akka.Hosting;
 using Akka.Persistence.Sql.Config;
 using EdgeFarm.Actors.Dispatch;
@@ -19,6 +22,9 @@ namespace EdgeFarm.Actors.Hosting;
 /// <param name="Database">Journal, snapshots, read model, result cache.</param>
 public sealed record FarmCoordinatorOptions(FarmDatabaseOptions Database)
 {
+    /// <summary>The other coordinators; null for a farm of one process.</summary>
+    public FarmClusterOptions? Cluster { get; init; }
+
     /// <summary>Time limits of the dispatcher.</summary>
     public DispatchLimits Limits { get; init; } = DispatchLimits.Embedded;
 
@@ -40,7 +46,7 @@ public static class FarmHosting
 {
     /// <summary>
     /// The services of a coordinator beside its actors: <see cref="IFarm"/>, <see cref="IFarmQueries"/>, <see cref="IResultCache"/>,
-    /// <see cref="FarmProjection"/>, <see cref="FarmMetrics"/>. The actor system must be added with <see cref="WithFarmCoordinator"/>.
+    /// <see cref="FarmProjection"/>, <see cref="FarmMetrics"/>, <see cref="FarmNode"/>. The actor system must be added with <see cref="WithFarmCoordinator"/>.
     /// </summary>
     public static IServiceCollection AddFarmCoordinator(this IServiceCollection services, FarmCoordinatorOptions options)
     {
@@ -48,6 +54,8 @@ public static class FarmHosting
         services.AddSingleton(options);
         services.AddSingleton(new FarmDatabase(options.Database));
         services.AddSingleton<FarmMetrics>();
+        services.AddSingleton<NodeActivity>();
+        services.AddSingleton<FarmNode>();
         services.AddSingleton<ProjectionSignal>();
         services.AddSingleton<RequestIds>();
         services.AddSingleton(p => new ProjectionWriter(p.GetRequiredService<FarmDatabase>(), p.GetRequiredService<TimeProvider>()) { RowsWritten = options.RowsWritten });
@@ -86,18 +94,26 @@ public static class FarmHosting
     }
 
     /// <summary>
-    /// The actors of a coordinator that is a farm of its own: sweeps, dispatcher, projection, the parent of the worker links. In a
-    /// cluster the same props go to a shard region and singletons, and the keys name their proxies.
+    /// The actors of a coordinator: sweeps, dispatcher, projection, the parent of the worker links. Alone they are children of the
+    /// user guardian; in a cluster the same props go to a shard region and to singletons, and the keys name their proxies.
     /// </summary>
-    public static AkkaConfigurationBuilder WithFarmCoordinator(this AkkaConfigurationBuilder builder, FarmCoordinatorOptions options) =>
-        builder.WithFarmSerialization().WithFarmPersistence(options.Database).WithActors((system, registry, resolver) =>
+    public static AkkaConfigurationBuilder WithFarmCoordinator(this AkkaConfigurationBuilder builder, FarmCoordinatorOptions options)
+    {
+        if (options.Cluster is { } cluster)
+        {
+            builder.AddHocon(FarmCluster.Config(cluster), HoconAddMode.Prepend);
+            builder.AddHocon(ClusterSharding.DefaultConfig().WithFallback(ClusterSingleton.DefaultConfig()), HoconAddMode.Append);
+        }
+
+        return builder.WithFarmSerialization().WithFarmPersistence(options.Database).WithActors((system, registry, resolver) =>
         {
             T Get<T>() => resolver.GetService<T>();
             var queries = Get<SqlFarmQueries>();
             var time = Get<TimeProvider>();
-            registry.Register<ProjectionKey>(
-                system.ActorOf(ProjectionActor.Props(Get<ProjectionWriter>(), Get<ProjectionSignal>()), "projection"));
-            var dispatcher = system.ActorOf(
+            var node = Get<NodeActivity>();
+            IActorRef Single(Props props, string name) => options.Cluster is null ? system.ActorOf(props, name) : StartSingleton(system, props, name);
+            registry.Register<ProjectionKey>(Single(ProjectionActor.Props(Get<ProjectionWriter>(), Get<ProjectionSignal>(), node), "projection"));
+            var dispatcher = Single(
                 DispatcherActor.Props(new DispatcherServices(
                     () => registry.Get<SweepsKey>(),
                     options.Limits,
@@ -105,14 +121,62 @@ public static class FarmHosting
                     new Counters(Get<FarmDatabase>()).NextFenceEpochAsync,
                     queries.UnfinishedAsync,
                     Get<FarmMetrics>().Observe,
-                    time)),
+                    time,
+                    node)),
                 "dispatcher");
             registry.Register<DispatcherKey>(dispatcher);
-            var sweeps = system.ActorOf(
-                SweepsActor.Props(new SweepServices(dispatcher, Get<IResultCache>(), Get<FarmMetrics>(), time, options.SnapshotAfter)), "sweeps");
+            var services = new SweepServices(dispatcher, Get<IResultCache>(), Get<FarmMetrics>(), time, options.SnapshotAfter, node);
+            var sweeps = options.Cluster is null
+                ? system.ActorOf(SweepsActor.Props(services), "sweeps")
+                : ClusterSharding.Get(system).Start("sweeps", id => SweepActor.Props(id, services), ClusterShardingSettings.Create(system), new SweepExtractor());
             registry.Register<SweepsKey>(sweeps);
             registry.Register<WorkerLinksKey>(system.ActorOf(WorkerLinksActor.Props(dispatcher, sweeps), "links"));
+            if (options.Cluster is { } cluster)
+            {
+                Join(system, cluster);
+            }
         });
+    }
+
+    /// <summary>Starts the manager of a singleton, which lives on the oldest coordinator; returns the proxy that finds it.</summary>
+    private static IActorRef StartSingleton(ActorSystem system, Props props, string name)
+    {
+        var manager = ClusterSingletonManager.Props(props, PoisonPill.Instance, ClusterSingletonManagerSettings.Create(system).WithSingletonName(name));
+        system.ActorOf(manager, $"{name}-manager");
+        return system.ActorOf(
+            ClusterSingletonProxy.Props($"/user/{name}-manager", ClusterSingletonProxySettings.Create(system).WithSingletonName(name)), $"{name}-proxy");
+    }
+
+    private static void Join(ActorSystem system, FarmClusterOptions cluster)
+    {
+        var stopping = new CancellationTokenSource();
+        CoordinatedShutdown.Get(system).AddTask(CoordinatedShutdown.PhaseBeforeServiceUnbind, "stop-joining", () =>
+        {
+            stopping.Cancel();
+            return Task.FromResult(Akka.Done.Instance);
+        });
+        var log = Logging.GetLogger(system, typeof(FarmCluster));
+        Task.Run(() => FarmCluster.JoinAsync(system, cluster, log, stopping.Token)).ContinueWith(
+            t =>
+            {
+                if (!stopping.IsCancellationRequested)
+                {
+                    log.Error(t.Exception, "the cluster could not be joined");
+                }
+            },
+            CancellationToken.None,
+            TaskContinuationOptions.OnlyOnFaulted,
+            TaskScheduler.Default);
+    }
+
+    /// <summary>A sweep's messages name it; its shard follows from its id.</summary>
+    private sealed class SweepExtractor() : HashCodeMessageExtractor(Shards)
+    {
+        // Never changed: coordinators that count differently would start a sweep twice.
+        private const int Shards = 100;
+
+        public override string? EntityId(object message) => (message as ISweepMessage)?.SweepId;
+    }
 
     /// <summary>
     /// A worker. Several may live in one process. When the process stops in an orderly way it takes no new lease, waits for

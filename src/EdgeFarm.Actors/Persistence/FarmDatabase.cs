@@ -45,6 +45,9 @@ public sealed class FarmDatabase(FarmDatabaseOptions options)
     // Rows and their offset are taken back together, and the journal makes them again.
     private const string SqliteRowsPragmas = "PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=15000;";
 
+    // Any number that nothing else in the database takes a lock on.
+    private const long SchemaLock = 0x4564676546617231;
+
     /// <summary>Where the tables are.</summary>
     public FarmDatabaseOptions Options { get; } = options;
 
@@ -73,12 +76,22 @@ public sealed class FarmDatabase(FarmDatabaseOptions options)
         {
             await connection.RunAsync("PRAGMA journal_mode=WAL", cancellationToken);
         }
+        else
+        {
+            // Coordinators start at once, and 'if not exists' alone fails when two make one table. The lock goes with the session's end.
+            await connection.RunAsync($"select pg_advisory_lock({SchemaLock})", cancellationToken);
+        }
 
         foreach (var statement in statements)
         {
             // The one difference in the schema: the name of the type for bytes.
             var sql = Options.Kind == DatabaseKind.PostgreSql ? statement.Replace(" blob", " bytea", StringComparison.Ordinal) : statement;
             await connection.RunAsync(sql, cancellationToken);
+        }
+
+        if (Options.Kind == DatabaseKind.PostgreSql)
+        {
+            await connection.RunAsync($"select pg_advisory_unlock({SchemaLock})", cancellationToken);
         }
     }
 

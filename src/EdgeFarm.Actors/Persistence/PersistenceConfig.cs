@@ -22,6 +22,9 @@ internal static class PersistenceConfig
                 {{connection}}
                 parallelism = {{parallelism}}
                 tag-write-mode = Csv
+
+                # A database that restarts is back within seconds.
+                circuit-breaker.reset-timeout = 3s
               }
             }
             akka.persistence.snapshot-store {
@@ -29,6 +32,7 @@ internal static class PersistenceConfig
               sql {
                 class = "Akka.Persistence.Sql.Snapshot.SqlSnapshotStore, Akka.Persistence.Sql"
                 {{connection}}
+                circuit-breaker.reset-timeout = 3s
               }
             }
             akka.persistence.query.journal.sql {

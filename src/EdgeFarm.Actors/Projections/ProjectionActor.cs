@@ -6,6 +6,8 @@ using Akka.Persistence.Query;
 using Akka.Persistence.Sql.Query;
 using Akka.Streams;
 using Akka.Streams.Dsl;
+using EdgeFarm.Actors.Hosting;
+using EdgeFarm.Actors.Serialization;
 using EdgeFarm.Actors.Sweeps;
 
 namespace EdgeFarm.Actors.Projections;
@@ -14,10 +16,10 @@ namespace EdgeFarm.Actors.Projections;
 public sealed class ProjectionKey;
 
 /// <summary>Empties the rows and replays every event; answered with <see cref="RebuildStarted"/>.</summary>
-internal sealed record Rebuild : INoSerializationVerificationNeeded;
+internal sealed record Rebuild : IFarmMessage;
 
 /// <summary>The rows are empty and the replay runs.</summary>
-internal sealed record RebuildStarted : INoSerializationVerificationNeeded;
+internal sealed record RebuildStarted : IFarmMessage;
 
 /// <summary>
 /// Turns every sweep's events into rows. Events that arrive while a transaction runs form the next one. After any failure it starts
@@ -41,22 +43,31 @@ internal sealed class ProjectionActor : UntypedActor, IWithTimers
 
     private readonly ProjectionWriter _writer;
     private readonly ProjectionSignal _signal;
+    private readonly NodeActivity _node;
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly ActorMaterializer _materializer = Context.Materializer();
     private UniqueKillSwitch? _stream;
     private IActorRef? _rebuildFor;
     private int _run;
 
-    public ProjectionActor(ProjectionWriter writer, ProjectionSignal signal) => (_writer, _signal) = (writer, signal);
+    public ProjectionActor(ProjectionWriter writer, ProjectionSignal signal, NodeActivity node) => (_writer, _signal, _node) = (writer, signal, node);
 
     public ITimerScheduler Timers { get; set; } = null!;
 
-    public static Props Props(ProjectionWriter writer, ProjectionSignal signal) =>
-        Akka.Actor.Props.Create(() => new ProjectionActor(writer, signal));
+    public static Props Props(ProjectionWriter writer, ProjectionSignal signal, NodeActivity node) =>
+        Akka.Actor.Props.Create(() => new ProjectionActor(writer, signal, node));
 
-    protected override void PreStart() => Self.Tell(Begin.Instance);
+    protected override void PreStart()
+    {
+        _node.HasProjection = true;
+        Self.Tell(Begin.Instance);
+    }
 
-    protected override void PostStop() => _stream?.Shutdown();
+    protected override void PostStop()
+    {
+        _node.HasProjection = false;
+        _stream?.Shutdown();
+    }
 
     protected override void OnReceive(object message)
     {

@@ -16,6 +16,9 @@ internal sealed class SqlFarmQueries(FarmDatabase database, ProjectionSignal sig
     private const int MaxPage = 1000;
     private static readonly TimeSpan CaughtUpTimeout = TimeSpan.FromSeconds(15);
 
+    // The list of unfinished sweeps is read again and again; sweeps that the rows have must not wait for a projection that lags.
+    private static readonly TimeSpan ListPatience = TimeSpan.FromSeconds(3);
+
     // Without a projection in this process the rows are looked at this often.
     private static readonly TimeSpan CaughtUpPoll = TimeSpan.FromMilliseconds(100);
 
@@ -102,11 +105,13 @@ internal sealed class SqlFarmQueries(FarmDatabase database, ProjectionSignal sig
         return [.. rows];
     }
 
-    public async Task CaughtUpAsync(CancellationToken cancellationToken)
+    public Task CaughtUpAsync(CancellationToken cancellationToken) => CaughtUpAsync(CaughtUpTimeout, cancellationToken);
+
+    private async Task CaughtUpAsync(TimeSpan patience, CancellationToken cancellationToken)
     {
         var newest = await NewestEventAsync(cancellationToken);
         var writer = new ProjectionWriter(database, time);
-        var deadline = time.GetUtcNow() + CaughtUpTimeout;
+        var deadline = time.GetUtcNow() + patience;
         while (true)
         {
             var next = signal.Next;
@@ -117,7 +122,7 @@ internal sealed class SqlFarmQueries(FarmDatabase database, ProjectionSignal sig
 
             if (time.GetUtcNow() > deadline)
             {
-                throw new FarmUnavailableException($"the rows are behind the journal for more than {CaughtUpTimeout.TotalSeconds:0} s");
+                throw new FarmUnavailableException($"the rows are behind the journal for more than {patience.TotalSeconds:0} s");
             }
 
             await Task.WhenAny(next, Task.Delay(CaughtUpPoll, time, cancellationToken));
@@ -128,7 +133,15 @@ internal sealed class SqlFarmQueries(FarmDatabase database, ProjectionSignal sig
     /// <summary>Sweeps that have not ended, as far as the rows tell; the dispatcher wakes them.</summary>
     internal async Task<ImmutableArray<string>> UnfinishedAsync(CancellationToken cancellationToken)
     {
-        await CaughtUpAsync(cancellationToken);
+        try
+        {
+            await CaughtUpAsync(ListPatience, cancellationToken);
+        }
+        catch (FarmUnavailableException)
+        {
+            // What the rows lack now, the next round finds.
+        }
+
         await using var connection = await database.OpenRowsAsync(cancellationToken);
         return
         [

@@ -58,7 +58,13 @@ internal static class DispatchMapping
 
     public static Wire.Capability Wire(this WorkerCapability c)
     {
-        var wire = new Wire.Capability { HostId = c.HostId, Worker = c.Worker, Slots = c.Slots };
+        var wire = new Wire.Capability
+        {
+            HostId = c.HostId,
+            Worker = c.Worker,
+            Slots = c.Slots,
+            DrainTime = c.DrainTime is { } drain ? Duration.FromTimeSpan(drain) : null,
+        };
         wire.Properties.Put(c.Properties, RecordMapping.Wire);
         wire.Labels.Put(c.Labels);
         wire.Devices.Put(c.Devices, Wire);
@@ -75,7 +81,10 @@ internal static class DispatchMapping
         c.Devices.Array(d => new Device(d.Id, d.Kind, d.Properties.Sorted(RecordMapping.ToCore), d.MemoryBytes, d.Fingerprint)),
         c.Runtimes.Array(r => new RuntimeInfo(r.Engine.ToCore(), r.LibraryVariant, r.LibraryDigest, [.. r.Formats], [.. r.Devices])),
         c.Toolchains.Array(t => new ToolchainInfo(t.Engine.ToCore(), [.. t.Passes])),
-        c.Slots);
+        c.Slots)
+    {
+        DrainTime = c.DrainTime?.ToTimeSpan(),
+    };
 
     private static Wire.Device Wire(Device d)
     {

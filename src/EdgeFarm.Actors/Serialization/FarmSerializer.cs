@@ -2,6 +2,7 @@ using System.Runtime.Serialization;
 using Akka.Actor;
 using Akka.Serialization;
 using EdgeFarm.Actors.Dispatch;
+using EdgeFarm.Actors.Projections;
 using EdgeFarm.Actors.Sweeps;
 using EdgeFarm.Core.Fleet;
 using Google.Protobuf;
@@ -37,10 +38,7 @@ public sealed class FarmSerializer(ExtendedActorSystem system) : SerializerWithS
             (SweepMessages.Progressed m) => new Wire.SweepProgressed { Sweep = m.SweepId, Key = m.Key.Wire(), Fraction = m.Fraction, Text = m.Text },
             Wire.SweepProgressed.Parser,
             w => new SweepMessages.Progressed(w.Sweep, w.Key.ToCore(), w.Fraction, w.Text)),
-        Make("sw",
-            (SweepMessages.Wake m) => new Wire.SweepWake { Sweep = m.SweepId, Epoch = m.Epoch },
-            Wire.SweepWake.Parser,
-            w => new SweepMessages.Wake(w.Sweep, w.Epoch)),
+        Make("sw", WriteWake, Wire.SweepWake.Parser, w => new SweepMessages.Wake(w.Sweep, w.Epoch, w.HasKnown ? w.Known : null)),
         Make("sg", (SweepMessages.Get m) => new Wire.SweepId { Sweep = m.SweepId }, Wire.SweepId.Parser, w => new SweepMessages.Get(w.Sweep)),
         Make("sn",
             (SweepMessages.GetSnapshot m) => new Wire.SweepId { Sweep = m.SweepId },
@@ -59,6 +57,8 @@ public sealed class FarmSerializer(ExtendedActorSystem system) : SerializerWithS
         Make("sf", MessageMapping.Wire, Wire.JobExplained.Parser, MessageMapping.ToCore),
         Make("dx", MessageMapping.Wire, Wire.DispatchTell.Parser, MessageMapping.ToCore),
         Make("dl", MessageMapping.Wire, Wire.LinkTell.Parser, MessageMapping.ToCore),
+        Make("pr", (Rebuild _) => new Wire.Empty(), Wire.Empty.Parser, _ => new Rebuild()),
+        Make("ps", (RebuildStarted _) => new Wire.Empty(), Wire.Empty.Parser, _ => new RebuildStarted()),
         Make("df", (DispatchMessages.GetFleet _) => new Wire.Empty(), Wire.Empty.Parser, _ => DispatchMessages.GetFleet.Instance),
         Make("dg", (FleetReply m) => m.Fleet.Wire(), Wire.FleetView.Parser, w => new FleetReply(w.ToCore())),
         Make("dd",
@@ -106,6 +106,17 @@ public sealed class FarmSerializer(ExtendedActorSystem system) : SerializerWithS
         where T : notnull
         where TWire : IMessage<TWire> =>
         new(typeof(T), manifest, o => write((T)o), bytes => read(parser.ParseFrom(bytes)));
+
+    private static Wire.SweepWake WriteWake(SweepMessages.Wake m)
+    {
+        var wire = new Wire.SweepWake { Sweep = m.SweepId, Epoch = m.Epoch };
+        if (m.Known is { } known)
+        {
+            wire.Known = known;
+        }
+
+        return wire;
+    }
 
     private static Wire.SweepWatch WriteWatch(SweepMessages.Watch m)
     {

@@ -152,6 +152,7 @@ internal static class MessageMapping
         DispatchEffect.SendRevoke e => new Wire.LinkTell { Link = m.Link, Revoke = new Wire.Revoke { Key = e.Key.Wire(), Reason = e.Reason } },
         DispatchEffect.SendAcknowledge e => new Wire.LinkTell { Link = m.Link, Acknowledge = e.Key.Wire() },
         DispatchEffect.CloseLink e => new Wire.LinkTell { Link = m.Link, Close = e.Reason },
+        DispatchEffect.RefuseLink e => new Wire.LinkTell { Link = m.Link, Refuse = e.Reason },
         _ => throw Unknown(m.Effect),
     };
 
@@ -161,6 +162,7 @@ internal static class MessageMapping
         Serialization.Wire.LinkTell.BodyOneofCase.Revoke => new DispatchEffect.SendRevoke(m.Link, m.Revoke.Key.ToCore(), m.Revoke.Reason),
         Serialization.Wire.LinkTell.BodyOneofCase.Acknowledge => new DispatchEffect.SendAcknowledge(m.Link, m.Acknowledge.ToCore()),
         Serialization.Wire.LinkTell.BodyOneofCase.Close => new DispatchEffect.CloseLink(m.Link, m.Close),
+        Serialization.Wire.LinkTell.BodyOneofCase.Refuse => new DispatchEffect.RefuseLink(m.Link, m.Refuse),
         _ => throw Unknown(m),
     });
 

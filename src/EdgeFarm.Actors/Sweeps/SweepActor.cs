@@ -4,6 +4,7 @@ using Akka.Cluster.Sharding;
 using Akka.Event;
 using Akka.Persistence;
 using EdgeFarm.Actors.Dispatch;
+using EdgeFarm.Actors.Hosting;
 using EdgeFarm.Actors.Persistence;
 using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Dispatch;
@@ -19,7 +20,9 @@ namespace EdgeFarm.Actors.Sweeps;
 /// <param name="Metrics">Counts attempts.</param>
 /// <param name="Time">The clock.</param>
 /// <param name="SnapshotAfter">A snapshot is taken after so many journaled jobs and attempts.</param>
-internal sealed record SweepServices(IActorRef Dispatcher, IResultCache Cache, FarmMetrics Metrics, TimeProvider Time, int SnapshotAfter);
+/// <param name="Node">Told which sweeps live in this process.</param>
+internal sealed record SweepServices(
+    IActorRef Dispatcher, IResultCache Cache, FarmMetrics Metrics, TimeProvider Time, int SnapshotAfter, NodeActivity Node);
 
 /// <summary>
 /// One sweep: carries commands to <see cref="SweepState"/>, its events to the journal, its effects to dispatcher and cache. One
@@ -50,6 +53,9 @@ internal sealed class SweepActor : UntypedPersistentActor
     private int _sinceSnapshot;
     private string _epoch = "";
 
+    /// <summary>Nothing was written since the dispatcher's last call.</summary>
+    private bool _isQuiet;
+
     public SweepActor(string id, SweepServices services)
     {
         (_id, _services) = (id, services);
@@ -64,8 +70,15 @@ internal sealed class SweepActor : UntypedPersistentActor
 
     public static Props Props(string id, SweepServices services) => Akka.Actor.Props.Create(() => new SweepActor(id, services));
 
+    protected override void PreStart()
+    {
+        _services.Node.SweepStarted(_id);
+        base.PreStart();
+    }
+
     protected override void PostStop()
     {
+        _services.Node.SweepStopped(_id);
         _stopping.Cancel();
         _stopping.Dispose();
         base.PostStop();
@@ -123,12 +136,14 @@ internal sealed class SweepActor : UntypedPersistentActor
 
                 break;
             case SweepMessages.Wake wake:
-                if (wake.Epoch != _epoch && _state.Exists)
+                // Messages between coordinators may be lost. While results come in, the two may differ because more are under way; a
+                // sweep that is quiet and still differs hands its jobs over again.
+                if (_state.Exists && (wake.Epoch != _epoch || (_isQuiet && wake.Known is { } known && known != _state.Outstanding)))
                 {
                     Run(_state.Recover());
                 }
 
-                _epoch = wake.Epoch;
+                (_epoch, _isQuiet) = (wake.Epoch, true);
                 break;
             case SweepMessages.Get:
                 Sender.Tell(Reply(Unknown, 0));
@@ -228,6 +243,7 @@ internal sealed class SweepActor : UntypedPersistentActor
     private void Write(SweepDecision decision, IActorRef? replyTo)
     {
         _writing = true;
+        _isQuiet = false;
         _writingFor = replyTo;
         var effects = ImmutableArray.CreateBuilder<SweepEffect>();
         var left = decision.Events.Length;

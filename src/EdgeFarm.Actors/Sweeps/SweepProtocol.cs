@@ -31,8 +31,11 @@ public static class SweepMessages
     /// <param name="Text">What it is doing.</param>
     public sealed record Progressed(string SweepId, AttemptKey Key, double Fraction, string Text) : ISweepMessage;
 
-    /// <summary>A dispatcher started with an empty queue: hand it what is ready. One epoch is answered once.</summary>
-    public sealed record Wake(string SweepId, string Epoch) : ISweepMessage;
+    /// <summary>A dispatcher knows so many jobs of the sweep. The sweep hands it what it lacks.</summary>
+    /// <param name="SweepId">The sweep.</param>
+    /// <param name="Epoch">The dispatcher's life: a new one has an empty queue and gets everything at once.</param>
+    /// <param name="Known">Jobs of the sweep that it knows; null when it was not counted.</param>
+    public sealed record Wake(string SweepId, string Epoch, int? Known) : ISweepMessage;
 
     /// <summary>Answered with <see cref="SweepReply"/>.</summary>
     public sealed record Get(string SweepId) : ISweepMessage;

@@ -12,8 +12,11 @@ namespace EdgeFarm.Actors.Sweeps;
 /// </summary>
 internal sealed class WatcherActor : UntypedActor, IWithTimers
 {
-    private static readonly TimeSpan AnswerTimeout = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan AnswerTimeout = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan WatchAgainAfter = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>A call may be lost with the coordinator that it was sent to, so it is repeated until it is heard.</summary>
+    private static readonly TimeSpan RepeatAfter = TimeSpan.FromSeconds(3);
 
     private sealed class WatchAgain : INoSerializationVerificationNeeded, INotInfluenceReceiveTimeout
     {
@@ -56,6 +59,7 @@ internal sealed class WatcherActor : UntypedActor, IWithTimers
         {
             case SweepChanged changed:
                 SetReceiveTimeout(null);
+                Timers.Cancel("watch");
                 Context.Watch(Sender);
                 Write(changed.Change);
                 break;
@@ -110,5 +114,6 @@ internal sealed class WatcherActor : UntypedActor, IWithTimers
         }
 
         _sweeps.Tell(new SweepMessages.Watch(_sweep, _last));
+        Timers.StartSingleTimer("watch", WatchAgain.Instance, RepeatAfter);
     }
 }

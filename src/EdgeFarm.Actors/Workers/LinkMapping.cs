@@ -32,6 +32,11 @@ internal static class LinkMapping
             Worker = c.Worker,
             Slots = (uint)c.Slots,
         };
+        if (c.DrainTime is { } drain)
+        {
+            hello.DrainTime = Duration.FromTimeSpan(drain);
+        }
+
         Put(hello.Properties, c.Properties, ToLink);
         Put(hello.Labels, c.Labels, v => v);
         hello.Devices.AddRange(c.Devices.Select(ToLink));
@@ -63,7 +68,16 @@ internal static class LinkMapping
             [.. h.Devices.Select(d => new Device(d.Id, d.Kind, Sorted(d.Properties, ToCore), d.MemoryBytes, d.Fingerprint))],
             [.. h.Runtimes.Select(r => new RuntimeInfo(ToCore(r.Engine), r.LibraryVariant, r.LibraryDigest, [.. r.Formats], [.. r.Devices]))],
             [.. h.Toolchains.Select(t => new ToolchainInfo(ToCore(t.Engine), [.. t.Passes]))],
-            (int)h.Slots);
+            (int)h.Slots)
+        {
+            DrainTime = h.DrainTime is { } drain ? ToSpan(drain) : null,
+        };
+    }
+
+    private static TimeSpan ToSpan(Duration duration)
+    {
+        Require(duration.Seconds is >= 0 and <= 10L * 365 * 24 * 3600 && duration.Nanos is >= 0 and < 1_000_000_000, "drain_time: 0 s to 10 years");
+        return duration.ToTimeSpan();
     }
 
     public static ImmutableArray<HeldLease> Held(Link.Hello h) =>

@@ -3,17 +3,26 @@ namespace EdgeFarm.Actors.Workers;
 /// <summary>Constants of the worker link.</summary>
 public static class LinkProtocol
 {
-    /// <summary>Version of the worker link that this release speaks.</summary>
-    public const uint Version = 1;
+    /// <summary>
+    /// Version of the worker link that this release speaks. 2: a worker says its drain time, and the coordinator gives it only jobs
+    /// that fit; a worker of version 1 takes any.
+    /// </summary>
+    public const uint Version = 2;
 
     /// <summary>Oldest version that a coordinator of this release serves: one before its own.</summary>
-    public const uint OldestServed = Version > 1 ? Version - 1 : 1;
+    public const uint OldestServed = Version - 1;
 
     /// <summary>Each side sends a ping this often; shorter than the idle timeout of common proxies (60 s).</summary>
     public static readonly TimeSpan PingInterval = TimeSpan.FromSeconds(20);
 
     /// <summary>A side that has heard nothing for this long takes the link for dead: three pings were lost.</summary>
     public static readonly TimeSpan SilenceLimit = TimeSpan.FromSeconds(65);
+
+    /// <summary>
+    /// A worker pings the connection below its link this often, and gives it up when an answer takes as long: so it is at another
+    /// coordinator before the farm gives away what it runs.
+    /// </summary>
+    public static readonly TimeSpan KeepAliveInterval = TimeSpan.FromSeconds(5);
 
     /// <summary>How long a coordinator waits for Hello, and a worker for Welcome, before it gives a stream up.</summary>
     public static readonly TimeSpan HelloTimeout = TimeSpan.FromSeconds(15);
@@ -35,6 +44,10 @@ public static class LinkProtocol
         _ => null,
     };
 }
+
+/// <summary>The farm does not take this link.</summary>
+/// <param name="reason">Why, and what to do.</param>
+internal sealed class LinkRefusedException(string reason) : Exception(reason);
 
 /// <summary>The peer of a worker link sent something that makes no sense.</summary>
 /// <param name="what">The field and what it should be.</param>

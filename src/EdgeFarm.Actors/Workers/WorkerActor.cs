@@ -20,6 +20,9 @@ public sealed record FarmWorkerOptions(WorkerCapability Capability, ImmutableArr
     /// <summary>Opens a channel to a coordinator; set it for TLS and tokens.</summary>
     public Func<Uri, GrpcChannel> OpenChannel { get; init; } = WorkerLinkClient.OpenChannel;
 
+    /// <summary>Told when the link to the farm is up and when it is not.</summary>
+    public Action<bool>? LinkChanged { get; init; }
+
     /// <summary>How long running attempts may go on when the process is asked to stop; then they are handed back.</summary>
     public TimeSpan DrainGrace { get; init; } = TimeSpan.Zero;
 }
@@ -59,6 +62,11 @@ internal sealed class WorkerActor : UntypedActor, IWithTimers, IWithStash
         public static readonly Ping Instance = new();
     }
 
+    private sealed class Load : Timer
+    {
+        public static readonly Load Instance = new();
+    }
+
     private sealed record Loaded(ImmutableArray<PendingResult> Kept) : INoSerializationVerificationNeeded;
 
     private sealed record LoadFailed(Exception Cause) : INoSerializationVerificationNeeded;
@@ -91,8 +99,7 @@ internal sealed class WorkerActor : UntypedActor, IWithTimers, IWithStash
     public static Props Props(FarmWorkerOptions options, IJobRunner runner, IResultStore results, TimeProvider time) =>
         Akka.Actor.Props.Create(() => new WorkerActor(options, runner, results, time));
 
-    protected override void PreStart() =>
-        _results.LoadAsync(_stopping.Token).PipeTo(Self, success: kept => new Loaded(kept), failure: e => new LoadFailed(e));
+    protected override void PreStart() => Self.Tell(Load.Instance);
 
     protected override void PostStop()
     {
@@ -122,8 +129,22 @@ internal sealed class WorkerActor : UntypedActor, IWithTimers, IWithStash
                 Task.Run(() => client.RunAsync(token), token);
                 Stash.UnstashAll();
                 break;
+            case Load:
+                var (results, stopping) = (_results, _stopping.Token);
+                Task.Run(() => results.LoadAsync(stopping)).PipeTo(Self, success: kept => new Loaded(kept), failure: e => new LoadFailed(e));
+                break;
             case LoadFailed failed:
-                throw new InvalidOperationException($"the kept results of worker {_options.Capability.Worker} could not be read", failed.Cause);
+                _log.Error(
+                    failed.Cause,
+                    "the kept results of worker {0} could not be read; it links to the farm when they can, tried again in {1} s",
+                    _options.Capability.Worker,
+                    DiskRetry.TotalSeconds);
+                Timers.StartSingleTimer(Load.Instance, Load.Instance, DiskRetry);
+                break;
+            case DrainWorker:
+                // Nothing runs yet.
+                Sender.Tell(new WorkerDrained());
+                break;
             default:
                 Stash.Stash();
                 break;
@@ -145,6 +166,7 @@ internal sealed class WorkerActor : UntypedActor, IWithTimers, IWithStash
                 if (_link?.Id == broken.Link)
                 {
                     _link = null;
+                    _options.LinkChanged?.Invoke(false);
                 }
 
                 Handle(new WorkerInput.LinkDown(broken.Link));
@@ -183,6 +205,7 @@ internal sealed class WorkerActor : UntypedActor, IWithTimers, IWithStash
         switch (message.BodyCase)
         {
             case Link.CoordinatorMessage.BodyOneofCase.Welcome:
+                _options.LinkChanged?.Invoke(true);
                 _log.Info("worker {0} linked to the farm ({1}) as {2}", _options.Capability.Worker, message.Welcome.Release, message.Welcome.Link);
                 break;
             case Link.CoordinatorMessage.BodyOneofCase.Lease:

@@ -176,6 +176,11 @@ internal sealed class WorkerLinkActor : UntypedActor, IWithTimers
                 _log.Info("link {0} is closed: {1}", _open.Id, e.Reason);
                 Context.Stop(Self);
                 break;
+            case DispatchEffect.RefuseLink e:
+                _log.Warning("link {0} is refused: {1}", _open.Id, e.Reason);
+                _open.Out.TryComplete(new LinkRefusedException(e.Reason));
+                Context.Stop(Self);
+                break;
             default:
                 throw new InvalidOperationException($"a link cannot carry {effect.GetType().Name}");
         }

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Threading.Channels;
 using Akka.Actor;
 using Akka.Event;
+using EdgeFarm.Contracts;
 using Grpc.Core;
 using Grpc.Net.Client;
 using Link = EdgeFarm.Contracts.Link.V1;
@@ -32,18 +33,8 @@ internal sealed class WorkerLinkClient(
     private static readonly TimeSpan MisfitDelay = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(10);
 
-    /// <summary>A channel as the link needs it: HTTP/2 pings find a dead peer where the stream's own pings are not answered.</summary>
-    public static GrpcChannel OpenChannel(Uri url) => GrpcChannel.ForAddress(url, new GrpcChannelOptions
-    {
-        HttpHandler = new SocketsHttpHandler
-        {
-            ConnectTimeout = TimeSpan.FromSeconds(5),
-            EnableMultipleHttp2Connections = true,
-            KeepAlivePingDelay = LinkProtocol.PingInterval,
-            KeepAlivePingTimeout = LinkProtocol.PingInterval,
-        },
-        DisposeHttpClient = true,
-    });
+    /// <summary>A channel as the link needs it: HTTP/2 pings find a dead peer long before the stream's own are missed.</summary>
+    public static GrpcChannel OpenChannel(Uri url) => EdgeFarmClient.CreateChannel(url, FarmAccess.None, LinkProtocol.KeepAliveInterval);
 
     /// <summary>Runs until it is cancelled.</summary>
     public async Task RunAsync(CancellationToken cancellationToken)
@@ -61,10 +52,12 @@ internal sealed class WorkerLinkClient(
                 // A link that ends at once is no success: two workers of one name would otherwise drive each other out without a pause.
                 failures = await ServeAsync(channel, cancellationToken) && time.GetElapsedTime(started) >= SteadyLink ? 0 : failures + 1;
             }
-            catch (RpcException e) when (e.StatusCode == StatusCode.FailedPrecondition)
+            catch (RpcException e) when (IsRefusal(e))
             {
                 log.Error("{0} refused this worker: {1}", url, e.Status.Detail);
-                delay = MisfitDelay;
+
+                // A name may be free soon: that of a worker that died is known as such after a while.
+                (failures, delay) = (failures + 1, e.StatusCode == StatusCode.AlreadyExists ? LongestDelay : MisfitDelay);
             }
             catch (Exception e)
             {
@@ -75,12 +68,15 @@ internal sealed class WorkerLinkClient(
                 }
             }
 
-            if (failures > 0 || delay == MisfitDelay)
+            if (failures > 0)
             {
                 await Task.Delay(delay, time, cancellationToken).ContinueWith(_ => { }, TaskScheduler.Default);
             }
         }
     }
+
+    private static bool IsRefusal(Exception e) =>
+        e is RpcException { StatusCode: StatusCode.FailedPrecondition or StatusCode.AlreadyExists or StatusCode.Unauthenticated or StatusCode.PermissionDenied };
 
     /// <summary>One stream from start to end; true when it was accepted.</summary>
     private async Task<bool> ServeAsync(GrpcChannel channel, CancellationToken cancellationToken)
@@ -108,7 +104,7 @@ internal sealed class WorkerLinkClient(
 
             return accepted;
         }
-        catch (Exception e) when (accepted && e is RpcException or IOException or OperationCanceledException)
+        catch (Exception e) when (accepted && e is RpcException or IOException or OperationCanceledException && !IsRefusal(e))
         {
             log.Info("the link broke: {0}", e.Message);
             return true;

@@ -37,6 +37,10 @@ public sealed class WorkerLinkService(IRequiredActor<WorkerLinksKey> links, IHos
         {
             await WriteAsync(outgoing.Reader, responseStream, ended.Token);
         }
+        catch (LinkRefusedException e)
+        {
+            throw new RpcException(new Status(StatusCode.AlreadyExists, e.Message));
+        }
         catch (Exception e) when (e is OperationCanceledException or IOException or InvalidOperationException or RpcException)
         {
             // The worker is gone; its leases are kept a while for it to come back.

@@ -34,6 +34,8 @@ internal static class ClientCommand
             Description = $"address of the farm (default: {EdgeFarmClient.UrlVariable}, then {EdgeFarmClient.DefaultUrl})",
             HelpName = "URL",
         };
+        var token = new Option<string?>("--token") { Description = $"file with a token of the farm (default: {FarmAccess.TokenVariable})", HelpName = "FILE" };
+        var ca = new Option<string?>("--ca") { Description = $"PEM file with certificate authorities to trust beside the system's (default: {FarmAccess.AuthorityVariable})", HelpName = "FILE" };
         var json = new Option<bool>("--json") { Description = "one JSON document on stdout, everything else on stderr" };
         var command = new Command(name, description);
         foreach (var symbol in symbols)
@@ -49,20 +51,39 @@ internal static class ClientCommand
         }
 
         command.Add(farm);
+        command.Add(token);
+        command.Add(ca);
         command.Add(json);
-        command.SetAction((arguments, cancellation) => RunAsync(terminal, arguments, arguments.GetValue(farm), arguments.GetValue(json), run, cancellation));
+        command.SetAction((arguments, cancellation) => RunAsync(
+            terminal, arguments, arguments.GetValue(farm), (arguments.GetValue(token), arguments.GetValue(ca)), arguments.GetValue(json), run, cancellation));
         return command;
     }
 
     private static async Task<int> RunAsync(
-        Terminal terminal, ParseResult arguments, string? farm, bool json, Func<ClientContext, Task<int>> run, CancellationToken cancellation)
+        Terminal terminal,
+        ParseResult arguments,
+        string? farm,
+        (string? Token, string? Authority) files,
+        bool json,
+        Func<ClientContext, Task<int>> run,
+        CancellationToken cancellation)
     {
         if (EdgeFarmClient.ResolveAddress(farm) is not { } address)
         {
             return Failures.Tell(terminal, json, "invalid_argument", $"'{farm ?? Environment.GetEnvironmentVariable(EdgeFarmClient.UrlVariable)}' is no address of a farm; use http://HOST:PORT", ExitCodes.BadInput);
         }
 
-        using var client = new EdgeFarmClient(address);
+        FarmAccess access;
+        try
+        {
+            access = FarmAccess.Load(files.Token, files.Authority);
+        }
+        catch (InvalidDataException e)
+        {
+            return Fail(terminal, json, "invalid_argument", e.Message, ExitCodes.BadInput);
+        }
+
+        using var client = new EdgeFarmClient(address, access);
         try
         {
             return await run(new ClientContext(client, terminal, json, arguments, cancellation));
@@ -102,13 +123,14 @@ internal static class ClientCommand
         FarmErrorKind.AlreadyExists => "already_exists",
         FarmErrorKind.FailedPrecondition => "failed_precondition",
         FarmErrorKind.Cancelled => "cancelled",
+        FarmErrorKind.Refused => "refused",
         _ => "internal",
     };
 
     private static int ExitCode(FarmErrorKind kind) => kind switch
     {
         FarmErrorKind.Unreachable or FarmErrorKind.Unavailable => ExitCodes.Unreachable,
-        FarmErrorKind.NotFound or FarmErrorKind.InvalidArgument or FarmErrorKind.AlreadyExists or FarmErrorKind.FailedPrecondition => ExitCodes.BadInput,
+        FarmErrorKind.NotFound or FarmErrorKind.InvalidArgument or FarmErrorKind.AlreadyExists or FarmErrorKind.FailedPrecondition or FarmErrorKind.Refused => ExitCodes.BadInput,
         _ => ExitCodes.Failed,
     };
 }

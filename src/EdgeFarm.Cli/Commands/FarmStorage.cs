@@ -1,6 +1,7 @@
 using System.CommandLine;
 using EdgeFarm.Actors.Persistence;
 using EdgeFarm.Core.Jobs;
+using EdgeFarm.Server.Hosting.Settings;
 
 namespace EdgeFarm.Cli.Commands;
 
@@ -39,27 +40,21 @@ internal sealed record FarmStorage(FarmDatabaseOptions Database, string Artifact
             return Failure.InvalidInput("--data and --config exclude each other");
         }
 
-        IConfiguration settings;
-        try
+        var read = CoordinatorSettings.Read(config, Environment.GetEnvironmentVariables(), listen: null, http: null, data: null, insecure: false);
+        if (!read.IsOk)
         {
-            settings = new ConfigurationBuilder().AddJsonFile(Path.GetFullPath(config), optional: false).AddEnvironmentVariables(VariablePrefix).Build();
-        }
-        catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException)
-        {
-            return Failure.InvalidInput($"the settings file '{config}' cannot be read: {e.Message}");
+            return read.Failure!;
         }
 
-        var directory = settings["Data"] is { Length: > 0 } given ? given : Path.Combine(".edgefarm", "coordinator");
-        var artifacts = settings["Artifacts:Directory"] is { Length: > 0 } named ? named : Path.Combine(directory, "artifacts");
-        if (!"postgresql".Equals(settings["Database:Provider"], StringComparison.OrdinalIgnoreCase))
+        var settings = read.Value;
+        var artifacts = settings.Artifacts.Length > 0 ? settings.Artifacts : Path.Combine(settings.Data, "artifacts");
+        if (settings.Database is { } database)
         {
-            var found = OfDirectory(directory);
-            return found.IsOk ? found.Value with { Artifacts = artifacts } : found;
+            return new FarmStorage(database, artifacts, null);
         }
 
-        return settings["Database:ConnectionString"] is { Length: > 0 } connection
-            ? new FarmStorage(FarmDatabaseOptions.PostgreSql(connection), artifacts, null)
-            : Failure.InvalidInput($"Database.ConnectionString: postgresql needs one; set it in '{config}' or in {VariablePrefix}DATABASE__CONNECTIONSTRING");
+        var found = OfDirectory(settings.Data);
+        return found.IsOk ? found.Value with { Artifacts = artifacts } : found;
     }
 
     private static Outcome<FarmStorage> OfDirectory(string directory)

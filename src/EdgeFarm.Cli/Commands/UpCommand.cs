@@ -34,11 +34,12 @@ internal static class UpCommand
         HelpName = "URL",
         DefaultValueFactory = _ => DefaultHttp,
     };
+    private static readonly Option<bool> Insecure = new("--insecure") { Description = "listen off loopback, where anybody who reaches the port may use the farm" };
     private static readonly Option<bool> Verbose = new("--verbose") { Description = "log what the farm does, on stderr" };
 
     public static Command Create(Terminal terminal)
     {
-        var command = new Command("up", "run a farm in this process until it is stopped") { Data, Workers, Listen, Http, Verbose };
+        var command = new Command("up", "run a farm in this process until it is stopped") { Data, Workers, Listen, Http, Insecure, Verbose };
         command.SetAction((arguments, cancellation) => RunAsync(terminal, arguments, cancellation));
         return command;
     }
@@ -61,6 +62,18 @@ internal static class UpCommand
         if ((grpc.Failure ?? http.Failure) is { } wrong)
         {
             terminal.Complain(wrong.Message);
+            return ExitCodes.BadInput;
+        }
+
+        if (grpc.Value.IsTls || http.Value.IsTls)
+        {
+            terminal.Complain("'up' is without TLS; use 'coordinator' and 'worker' for a farm that other machines reach");
+            return ExitCodes.BadInput;
+        }
+
+        if (!grpc.Value.IsLoopback && !arguments.GetValue(Insecure))
+        {
+            terminal.Complain($"{grpc.Value.Url} is reached from other machines, and 'up' has neither TLS nor tokens; use 'coordinator' and 'worker', or --insecure in a network that you trust");
             return ExitCodes.BadInput;
         }
 

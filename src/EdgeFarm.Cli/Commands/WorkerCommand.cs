@@ -1,69 +1,46 @@
 using System.Collections.Immutable;
 using System.CommandLine;
-using EdgeFarm.Artifacts.Disk;
 using EdgeFarm.Cli.Client;
 using EdgeFarm.Contracts;
 using EdgeFarm.Server.Hosting;
-using EdgeFarm.Server.Workers;
+using EdgeFarm.Server.Hosting.Settings;
 
 namespace EdgeFarm.Cli.Commands;
 
 /// <summary><c>edgefarm worker</c>: a worker in a process of its own.</summary>
 internal static class WorkerCommand
 {
-    private const int MaxSlots = 256;
-
+    private static readonly Option<string?> Config = new("--config") { Description = "settings file (JSON); EDGEFARM__ variables and options win over it", HelpName = "FILE" };
     private static readonly Option<string?> Farm = new("--farm")
     {
-        Description = $"address of the coordinator (default: {EdgeFarmClient.UrlVariable}, then {EdgeFarmClient.DefaultUrl})",
-        HelpName = "URL",
+        Description = $"addresses of coordinators, tried in turn (default: {EdgeFarmClient.UrlVariable}, then {EdgeFarmClient.DefaultUrl})",
+        HelpName = "URL[,URL...]",
     };
-    private static readonly Option<string> Name = new("--name")
-    {
-        Description = "name of the worker, unique in the farm",
-        HelpName = "N",
-        DefaultValueFactory = _ => Environment.MachineName.ToLowerInvariant(),
-    };
-    private static readonly Option<string[]> Label = new("--label")
-    {
-        Description = "label that sweeps can require as label.K; may stand several times",
-        HelpName = "K=V",
-    };
-    private static readonly Option<int> Slots = new("--slots")
-    {
-        Description = "jobs at once, other than benchmarks",
-        HelpName = "N",
-        DefaultValueFactory = _ => 1,
-    };
-    private static readonly Option<string> Data = new("--data")
-    {
-        Description = "data directory: artifacts and results not yet acknowledged",
-        HelpName = "DIR",
-        DefaultValueFactory = _ => Path.Combine(".edgefarm", "worker"),
-    };
+    private static readonly Option<string?> Name = new("--name") { Description = "name of the worker, unique in the farm (default: the machine's)", HelpName = "N" };
+    private static readonly Option<string[]> Label = new("--label") { Description = "label that sweeps can require as label.K; may stand several times", HelpName = "K=V" };
+    private static readonly Option<string?> Slots = new("--slots") { Description = "jobs at once, other than benchmarks (default: 1)", HelpName = "N" };
+    private static readonly Option<string?> Data = new("--data") { Description = "data directory: artifacts and results not yet acknowledged (default: .edgefarm/worker)", HelpName = "DIR" };
+    private static readonly Option<string?> Http = new("--http") { Description = "where /health/live and /health/ready listen (default: nowhere)", HelpName = "URL" };
+    private static readonly Option<string?> Drain = new("--drain") { Description = "seconds that running jobs may go on when it is asked to stop (default: 300)", HelpName = "S" };
+    private static readonly Option<string?> Token = new("--token") { Description = "file with the token of this worker", HelpName = "FILE" };
+    private static readonly Option<string?> Ca = new("--ca") { Description = "PEM file with certificate authorities to trust beside the system's", HelpName = "FILE" };
     private static readonly Option<bool> Verbose = new("--verbose") { Description = "log what the worker does, on stderr" };
 
     public static Command Create(Terminal terminal)
     {
-        var command = new Command("worker", "run a worker that links to a farm, until it is stopped") { Farm, Name, Label, Slots, Data, Verbose };
+        var command = new Command("worker", "run a worker that links to a farm, until it is stopped") { Config, Farm, Name, Label, Slots, Data, Http, Drain, Token, Ca, Verbose };
         command.SetAction((arguments, cancellation) => RunAsync(terminal, arguments, cancellation));
         return command;
     }
 
     private static async Task<int> RunAsync(Terminal terminal, ParseResult arguments, CancellationToken cancellation)
     {
-        var slots = arguments.GetValue(Slots);
-        var labels = ImmutableSortedDictionary.CreateBuilder<string, string>(StringComparer.Ordinal);
+        var labels = new Dictionary<string, string>(StringComparer.Ordinal);
         try
         {
             foreach (var (key, value) in (arguments.GetValue(Label) ?? []).Select(LeaderboardCommand.ReadLabel))
             {
                 labels[key] = value;
-            }
-
-            if (slots is < 1 or > MaxSlots)
-            {
-                throw new BadInputException($"--slots must be 1 to {MaxSlots}, not {slots}");
             }
         }
         catch (BadInputException e)
@@ -72,13 +49,23 @@ internal static class WorkerCommand
             return ExitCodes.BadInput;
         }
 
-        if (EdgeFarmClient.ResolveAddress(arguments.GetValue(Farm)) is not { } address)
-        {
-            terminal.Complain("the farm's address is no URL; use http://HOST:PORT");
-            return ExitCodes.BadInput;
-        }
-
-        var opened = DataDirectory.Open(arguments.GetValue(Data)!);
+        var farm = Environment.GetEnvironmentVariable(EdgeFarmClient.UrlVariable) is { Length: > 0 } named ? named : EdgeFarmClient.DefaultUrl;
+        var read = WorkerSettings.Read(
+            arguments.GetValue(Config),
+            Environment.GetEnvironmentVariables(),
+            farm,
+            [
+                ("Farm", arguments.GetValue(Farm), "--farm"),
+                ("Name", arguments.GetValue(Name), "--name"),
+                ("Slots", arguments.GetValue(Slots), "--slots"),
+                ("Data", arguments.GetValue(Data), "--data"),
+                ("Http", arguments.GetValue(Http), "--http"),
+                ("DrainSeconds", arguments.GetValue(Drain), "--drain"),
+                ("Token", arguments.GetValue(Token), "--token"),
+                ("Ca", arguments.GetValue(Ca), "--ca"),
+            ],
+            labels);
+        var opened = read.IsOk ? DataDirectory.Open(read.Value.Data) : read.Failure!;
         if (!opened.IsOk)
         {
             terminal.Complain(opened.Failure!.Message);
@@ -86,33 +73,26 @@ internal static class WorkerCommand
         }
 
         using var data = opened.Value;
-        var store = DiskArtifactStore.Open(data.Artifacts, TimeProvider.System);
-        var setup = await WorkerSetup.ProbeAsync(data.Root, cancellation);
-        if ((store.Failure ?? setup.Failure) is { } failure)
+        var settings = read.Value;
+        var started = await WorkerHost.StartAsync(settings, data, arguments.GetValue(Verbose) ? LogLevel.Information : LogLevel.Warning, cancellation);
+        if (!started.IsOk)
         {
-            terminal.Complain(failure.Message);
+            terminal.Complain(started.Failure!.Message);
             return ExitCodes.BadInput;
         }
 
-        using var farm = new EdgeFarmClient(address);
-        var name = arguments.GetValue(Name)!;
-        var options = new EdgeFarmWorkerOptions(name, data.Root, [address]) { Labels = labels.ToImmutable(), Slots = slots };
-        var builder = Host.CreateEmptyApplicationBuilder(null);
-        builder.Logging.AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
-        builder.Logging.SetMinimumLevel(arguments.GetValue(Verbose) ? LogLevel.Information : LogLevel.Warning);
-        builder.Services.AddEdgeFarmWorker(setup.Value.Prepare(options, store.Value, new FarmArtifacts(farm.Artifacts, store.Value)));
-        using var host = builder.Build();
-        await host.StartAsync(cancellation);
-        terminal.Out.WriteLine($"worker {name} of host {setup.Value.Findings.Host.HostId} links to {address.GetLeftPart(UriPartial.Authority)}; data: {data.Root}");
-        foreach (var line in UpCommand.Describe(setup.Value.Findings))
+        await using var host = started.Value;
+        var addresses = string.Join(", ", settings.Farm.Select(f => f.GetLeftPart(UriPartial.Authority)));
+        terminal.Out.WriteLine($"worker {settings.Name} of host {host.Findings.Host.HostId} links to {addresses}; data: {data.Root}");
+        foreach (var line in UpCommand.Describe(host.Findings))
         {
             terminal.Out.WriteLine($"  {line}");
         }
 
         await terminal.Out.FlushAsync(cancellation);
-        await UpCommand.WaitForStopAsync(cancellation, host.Services.GetService(typeof(IHostApplicationLifetime)) is IHostApplicationLifetime life ? life.ApplicationStopping : CancellationToken.None);
-        terminal.Error.WriteLine("stopping...");
-        await host.StopAsync(CancellationToken.None);
+        await UpCommand.WaitForStopAsync(cancellation, host.Stopping);
+        terminal.Error.WriteLine($"stopping: running jobs may go on for {settings.Drain.TotalSeconds:0} s; Ctrl+C again ends at once");
+        await host.StopAsync();
         return ExitCodes.Done;
     }
 }

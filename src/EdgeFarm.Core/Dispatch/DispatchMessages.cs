@@ -93,6 +93,9 @@ public abstract record DispatchEffect
     /// <summary>Close a link, e.g. because the same worker linked again.</summary>
     public sealed record CloseLink(string Link, string Reason) : DispatchEffect;
 
+    /// <summary>Refuse a link that was just opened: another worker that is linked has its name.</summary>
+    public sealed record RefuseLink(string Link, string Reason) : DispatchEffect;
+
     /// <summary>Tell a sweep how an attempt ended.</summary>
     public sealed record Report(string Sweep, JobReport JobReport) : DispatchEffect;
 
@@ -111,7 +114,7 @@ public abstract record DispatchEffect
 /// <param name="AdoptOnly">How long after its start the dispatcher only adopts held leases and gives none (none in the embedded farm).</param>
 /// <param name="DeviceLostAfter">How long a bound device may be away before its group is bound anew.</param>
 /// <param name="TransferTimeout">Given to leases.</param>
-/// <param name="LeaseSlack">Added to transfer and execution time; after that an attempt without a result is given up.</param>
+/// <param name="LeaseSlack">Added to the times of transfers, of waiting for the machine and of execution; after that an attempt without a result is given up.</param>
 public sealed record DispatchLimits(
     TimeSpan ReconnectGrace,
     TimeSpan AdoptOnly,
@@ -122,6 +125,13 @@ public sealed record DispatchLimits(
     /// <summary>Limits of the embedded farm.</summary>
     public static readonly DispatchLimits Embedded = new(
         TimeSpan.FromSeconds(5), TimeSpan.Zero, TimeSpan.FromMinutes(2), TimeSpan.FromMinutes(30), TimeSpan.FromSeconds(30));
+
+    /// <summary>
+    /// Limits of a cluster. A worker whose coordinator was cut off notices that after 10 s and links to another, while the others
+    /// have removed that coordinator after 8 s: 10 s of grace let it come back with what it runs. Workers of a dispatcher that died link
+    /// again within 2 s of its successor's start.
+    /// </summary>
+    public static readonly DispatchLimits Cluster = Embedded with { ReconnectGrace = TimeSpan.FromSeconds(10), AdoptOnly = TimeSpan.FromSeconds(4) };
 }
 
 /// <summary>A device class of the farm's configuration: a named set of properties. A job counts for the first that satisfies it.</summary>

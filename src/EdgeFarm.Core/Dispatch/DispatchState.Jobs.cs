@@ -48,7 +48,7 @@ public sealed partial class DispatchState
         {
             if (brought.Key.Attempt >= job.Attempt)
             {
-                _entries.Add(id, entry);
+                Add(entry);
                 Join(entry);
                 Adopt(entry, brought);
                 return;
@@ -57,13 +57,23 @@ public sealed partial class DispatchState
             Revoke(brought, "superseded", now);
         }
 
+        if (_passedJobs.TryGetValue(id, out var ended) && ended.Attempt == job.Attempt)
+        {
+            // A worker brought its result before the sweep, which did not know that yet, queued it: it must not run again.
+            Add(entry);
+            Join(entry);
+            (entry.State, entry.Report, entry.ReportedAt) = (EntryState.Reporting, _passedOn[ended].Report, now);
+            _reporting[id] = entry;
+            return;
+        }
+
         if (IsShareable(job) && _recent.TryGetValue(job.Job.Action, out var recent) && (recent.Outcome.IsSuccess || job.Attempt == 1))
         {
             ReportEqual(job, recent.Outcome);
             return;
         }
 
-        _entries.Add(id, entry);
+        Add(entry);
         Join(entry);
         Wait(entry, false);
     }
@@ -194,9 +204,27 @@ public sealed partial class DispatchState
         Resign(entry, null);
     }
 
+    private void Add(QueueEntry entry)
+    {
+        _entries.Add(entry.Id, entry);
+        _jobsBySweep[entry.Job.Sweep] = _jobsBySweep.GetValueOrDefault(entry.Job.Sweep) + 1;
+    }
+
     private void Drop(QueueEntry entry)
     {
-        _entries.Remove(entry.Id);
+        if (_entries.Remove(entry.Id))
+        {
+            var left = _jobsBySweep[entry.Job.Sweep] - 1;
+            if (left == 0)
+            {
+                _jobsBySweep.Remove(entry.Job.Sweep);
+            }
+            else
+            {
+                _jobsBySweep[entry.Job.Sweep] = left;
+            }
+        }
+
         _reporting.Remove(entry.Id);
         if (entry.Group is { } group && --group.Entries == 0)
         {

@@ -9,6 +9,15 @@ public sealed partial class DispatchState
     private void Linked(DispatchInput.WorkerLinked linked, DateTimeOffset now)
     {
         var capability = linked.Capability;
+        if (_workers.TryGetValue(capability.Worker, out var namesake) && namesake.Link is not null && namesake.Session != linked.Session)
+        {
+            // Another process. Were it let in, the two would drive each other out without end.
+            _effects.Add(new DispatchEffect.RefuseLink(
+                linked.Link,
+                $"a worker named '{capability.Worker}' is linked already, from host {namesake.Host.Id}; give this one another name with --name (one that has just died is forgotten within a minute)"));
+            return;
+        }
+
         var host = Host(capability.HostId);
         if (!_workers.TryGetValue(capability.Worker, out var worker))
         {
@@ -42,10 +51,10 @@ public sealed partial class DispatchState
         _links[linked.Link] = worker;
         FleetChanged(worker);
 
-        var held = linked.Held.ToDictionary(h => h.Key.Fence);
+        var held = linked.Held.DistinctBy(h => h.Key.Fence).ToDictionary(h => h.Key.Fence);
         foreach (var lease in worker.Leases.Values.ToList())
         {
-            if (!held.Remove(lease.Key.Fence, out var known))
+            if (!held.TryGetValue(lease.Key.Fence, out var known) || known.Key != lease.Key || !held.Remove(lease.Key.Fence))
             {
                 Missing(lease, sameSession, now);
             }
@@ -62,7 +71,7 @@ public sealed partial class DispatchState
             }
         }
 
-        foreach (var lease in linked.Held.Where(h => held.ContainsKey(h.Key.Fence)))
+        foreach (var lease in linked.Held.Where(h => held.Remove(h.Key.Fence)))
         {
             Bring(worker, lease, now);
         }

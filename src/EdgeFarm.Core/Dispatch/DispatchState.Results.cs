@@ -33,6 +33,7 @@ public sealed partial class DispatchState
 
         var report = MakeReport(worker, reported);
         _passedOn[key] = new PassedOn(worker.Name, reported.Sweep, report, now);
+        _passedJobs[key.JobId] = key;
         if (isCurrent)
         {
             Report(entry!, report, now);
@@ -67,7 +68,9 @@ public sealed partial class DispatchState
         _effects.Add(new DispatchEffect.Report(entry.Job.Sweep, report));
         if (_leaders.TryGetValue(entry.Job.Job.Action, out var leader) && leader == entry)
         {
-            var reusable = entry.Spec.IsCacheable && (report.Outcome.Failure?.IsDeterministic ?? true);
+            // What another build made is not what an equal action asks for; the cache does not keep it either.
+            var ran = report.Outcome.Result?.Engine;
+            var reusable = entry.Spec.IsCacheable && (report.Outcome.Failure?.IsDeterministic ?? true) && (ran is null || ran == entry.Spec.Engine);
             if (reusable)
             {
                 _recent[entry.Job.Job.Action] = (report.Outcome, now);
@@ -114,6 +117,11 @@ public sealed partial class DispatchState
             if (_passedOn.Remove(key, out var passed) && _workers.GetValueOrDefault(passed.Worker) is { Link: { } link })
             {
                 _effects.Add(new DispatchEffect.SendAcknowledge(link, key));
+            }
+
+            if (_passedJobs.TryGetValue(key.JobId, out var last) && last == key)
+            {
+                _passedJobs.Remove(key.JobId);
             }
 
             // The sweep holds an end of this attempt, under whatever fence: the attempt is over.

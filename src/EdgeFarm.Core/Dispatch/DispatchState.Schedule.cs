@@ -94,10 +94,10 @@ public sealed partial class DispatchState
 
     private Signature SignatureOf(QueuedJob job)
     {
-        var demand = (job.Job.Spec.Requirements, job.MinimumMemory, job.Avoid);
+        var demand = (job.Job.Spec.Requirements, job.MinimumMemory, job.Avoid, job.Job.Spec.TimeoutSeconds);
         if (!_signatures.TryGetValue(demand, out var signature))
         {
-            _signatures.Add(demand, signature = new Signature(demand.Requirements, demand.MinimumMemory, demand.Avoid));
+            _signatures.Add(demand, signature = new Signature(demand.Requirements, demand.MinimumMemory, demand.Avoid, demand.TimeoutSeconds));
             foreach (var worker in _workers.Values)
             {
                 signature.Update(worker);
@@ -356,7 +356,9 @@ public sealed partial class DispatchState
         {
             Entry = entry,
             Since = now,
-            Deadline = now + _limits.TransferTimeout + execution + _limits.TransferTimeout + _limits.LeaseSlack,
+
+            // The worker may wait for its machine as long as for the execution itself.
+            Deadline = now + _limits.TransferTimeout + execution + execution + _limits.TransferTimeout + _limits.LeaseSlack,
         };
         Occupy(lease);
         (entry.State, entry.Lease) = (EntryState.Leased, lease);

@@ -15,6 +15,9 @@ public sealed partial class DispatchState
     /// <summary>Leases that are out, revoked ones that are not confirmed included.</summary>
     public int LeaseCount => _leases.Count;
 
+    /// <summary>How many jobs of each sweep it knows: those that wait, run, or ended without the sweep having stored that yet.</summary>
+    public IReadOnlyDictionary<string, int> JobsBySweep => _jobsBySweep;
+
     /// <summary>For the simulator: whether leases are given, and not only adopted.</summary>
     internal bool IsOpen => _open;
 
@@ -90,7 +93,7 @@ public sealed partial class DispatchState
     [
         .. requirements.Select(r =>
         {
-            var signature = new Signature(r, 0, []);
+            var signature = new Signature(r, 0, [], 0);
             var devices = _workers.Values.Where(w => w.IsOpen).OrderBy(w => w.Name, StringComparer.Ordinal)
                 .SelectMany(w => RequirementMatcher.Candidates(w.Capability, r).Select(d => (Worker: w, Device: d))).ToList();
             var deviceClass = devices.Count > 0 ? ClassOf(devices[0].Worker, devices[0].Device.Id) : "";
@@ -135,6 +138,11 @@ public sealed partial class DispatchState
 
         if (bucket.Signature.Eligible.Count == 0)
         {
+            if (_workers.Values.FirstOrDefault(w => w.IsOpen && !w.HasTimeFor(bucket.Signature.TimeoutSeconds)) is { } hasty)
+            {
+                return $"it may take {bucket.Signature.TimeoutSeconds} s, and no worker that meets its requirements has so long to finish when it is asked to stop; the drain time of {hasty.Name} is {hasty.Capability.DrainTime?.TotalSeconds:0} s";
+            }
+
             return Nearest(bucket.Signature.Requirements, bucket) is [{ Lacks: [var lack, ..] } nearest, ..]
                 ? $"no worker meets its requirements; the nearest, {nearest.Worker}, {lack}"
                 : "no worker that meets its requirements takes new jobs";
@@ -182,6 +190,11 @@ public sealed partial class DispatchState
         if (worker.Draining)
         {
             return "it is draining";
+        }
+
+        if (bucket is not null && !worker.HasTimeFor(bucket.Signature.TimeoutSeconds))
+        {
+            return $"its drain time of {worker.Capability.DrainTime?.TotalSeconds:0} s is shorter than the {bucket.Signature.TimeoutSeconds} s that the job may take";
         }
 
         if (worker.Host.Exclusives > 0 || (bucket?.Group is not null && worker.Host.Active > 0))

@@ -19,7 +19,12 @@ public sealed partial class DispatchState
 
     private const int MaxRecent = 4096;
     private const int MaxIdleSignatures = 4096;
-    private static readonly TimeSpan RecentFor = TimeSpan.FromMinutes(1);
+
+    /// <summary>
+    /// How long an outcome is handed on from memory. It bridges the moment until the cache has it and no more: whether its artifacts
+    /// are still in the store only the cache looks up.
+    /// </summary>
+    private static readonly TimeSpan RecentFor = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan RepeatAfter = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan ForgetGroupAfter = TimeSpan.FromHours(1);
     private static readonly TimeSpan UnknownLeaseLimit = TimeSpan.FromHours(24);
@@ -31,6 +36,7 @@ public sealed partial class DispatchState
     private readonly Dictionary<string, HostNode> _hosts = new(StringComparer.Ordinal);
     private readonly Dictionary<long, LeaseNode> _leases = [];
     private readonly Dictionary<string, QueueEntry> _entries = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, int> _jobsBySweep = new(StringComparer.Ordinal);
 
     /// <summary>Leases that a worker brought for jobs that their sweeps have not queued (yet), by job.</summary>
     private readonly Dictionary<string, LeaseNode> _unclaimed = new(StringComparer.Ordinal);
@@ -40,7 +46,7 @@ public sealed partial class DispatchState
     private readonly LinkedList<SweepQueue> _ring = new();
     private readonly Dictionary<(string Sweep, string Group), GroupNode> _groups = [];
     private readonly Dictionary<(string Sweep, string Stem), List<GroupNode>> _siblings = [];
-    private readonly Dictionary<(JobRequirements Requirements, long Memory, ImmutableSortedSet<string> Avoid), Signature> _signatures =
+    private readonly Dictionary<(JobRequirements Requirements, long Memory, ImmutableSortedSet<string> Avoid, int Timeout), Signature> _signatures =
         new(DemandComparer.Instance);
 
     private readonly Dictionary<Digest, QueueEntry> _leaders = [];
@@ -50,6 +56,9 @@ public sealed partial class DispatchState
 
     /// <summary>Results that were passed on to sweeps that have not stored them yet.</summary>
     private readonly Dictionary<AttemptKey, PassedOn> _passedOn = [];
+
+    /// <summary>The last of them for each job.</summary>
+    private readonly Dictionary<string, AttemptKey> _passedJobs = new(StringComparer.Ordinal);
     private readonly List<HostNode> _dirty = [];
     private readonly HashSet<HostNode> _isDirty = [];
     private List<DispatchEffect> _effects = [];

@@ -71,6 +71,9 @@ internal sealed class WorkerNode(string name, HostNode host)
 
     public int SharedFree => !IsOpen || Credit is not { } credit || InFlight.Any(f => f.Exclusive) ? 0 : Math.Max(0, credit.Shared - InFlight.Count);
 
+    /// <summary>Whether it could finish such a job if it were asked to stop right after the start.</summary>
+    public bool HasTimeFor(int seconds) => Capability.DrainTime is not { } drain || drain.TotalSeconds >= seconds;
+
     public bool ExclusiveFree => IsOpen && Credit is { Exclusive: true } && InFlight.Count == 0;
 
     public Device? FindDevice(string id) => Capability.Devices.FirstOrDefault(d => d.Id == id);
@@ -219,7 +222,7 @@ internal sealed class SweepQueue(string id)
 }
 
 /// <summary>Equal demands on a worker, and the devices that meet them.</summary>
-internal sealed class Signature(JobRequirements requirements, long minimumMemory, ImmutableSortedSet<string> avoid)
+internal sealed class Signature(JobRequirements requirements, long minimumMemory, ImmutableSortedSet<string> avoid, int timeoutSeconds)
 {
     private int? _bestScore;
 
@@ -228,6 +231,9 @@ internal sealed class Signature(JobRequirements requirements, long minimumMemory
     public long MinimumMemory { get; } = minimumMemory;
 
     public ImmutableSortedSet<string> Avoid { get; } = avoid;
+
+    /// <summary>Longest run of a job with these demands.</summary>
+    public int TimeoutSeconds { get; } = timeoutSeconds;
 
     /// <summary>Open workers with the devices that meet the requirements.</summary>
     public Dictionary<WorkerNode, ImmutableArray<Device>> Eligible { get; } = [];
@@ -238,7 +244,7 @@ internal sealed class Signature(JobRequirements requirements, long minimumMemory
 
     public void Update(WorkerNode worker)
     {
-        var devices = worker.IsOpen ? RequirementMatcher.Candidates(worker.Capability, Requirements) : [];
+        var devices = worker.IsOpen && worker.HasTimeFor(TimeoutSeconds) ? RequirementMatcher.Candidates(worker.Capability, Requirements) : [];
         if (devices.IsEmpty)
         {
             if (Eligible.Remove(worker))
@@ -304,26 +310,28 @@ internal sealed class Signature(JobRequirements requirements, long minimumMemory
 }
 
 /// <summary>Compares demands by value, so that jobs planned one by one share a signature.</summary>
-internal sealed class DemandComparer : IEqualityComparer<(JobRequirements Requirements, long Memory, ImmutableSortedSet<string> Avoid)>
+internal sealed class DemandComparer : IEqualityComparer<(JobRequirements Requirements, long Memory, ImmutableSortedSet<string> Avoid, int Timeout)>
 {
     public static readonly DemandComparer Instance = new();
 
     public bool Equals(
-        (JobRequirements Requirements, long Memory, ImmutableSortedSet<string> Avoid) x,
-        (JobRequirements Requirements, long Memory, ImmutableSortedSet<string> Avoid) y)
+        (JobRequirements Requirements, long Memory, ImmutableSortedSet<string> Avoid, int Timeout) x,
+        (JobRequirements Requirements, long Memory, ImmutableSortedSet<string> Avoid, int Timeout) y)
     {
         var (a, b) = (x.Requirements, y.Requirements);
         return x.Memory == y.Memory
+            && x.Timeout == y.Timeout
             && (ReferenceEquals(x.Avoid, y.Avoid) || x.Avoid.SetEquals(y.Avoid))
             && (ReferenceEquals(a, b)
                 || (a.Toolchain == b.Toolchain && a.Pass == b.Pass && a.Runtime == b.Runtime && a.Format == b.Format
                     && a.MemoryBytes == b.MemoryBytes && a.Properties.SequenceEqual(b.Properties)));
     }
 
-    public int GetHashCode((JobRequirements Requirements, long Memory, ImmutableSortedSet<string> Avoid) demand)
+    public int GetHashCode((JobRequirements Requirements, long Memory, ImmutableSortedSet<string> Avoid, int Timeout) demand)
     {
         var hash = new HashCode();
         hash.Add(demand.Memory);
+        hash.Add(demand.Timeout);
         hash.Add(demand.Avoid.Count);
         hash.Add(demand.Requirements.Toolchain);
         hash.Add(demand.Requirements.Pass);

@@ -51,4 +51,11 @@ public sealed record WorkerCapability(
     ImmutableArray<Device> Devices,
     ImmutableArray<RuntimeInfo> Runtimes,
     ImmutableArray<ToolchainInfo> Toolchains,
-    int Slots);
+    int Slots)
+{
+    /// <summary>
+    /// Longest that a job may take which the worker is given, because it may be asked to stop at any time and has so long to finish;
+    /// null when it takes any.
+    /// </summary>
+    public TimeSpan? DrainTime { get; init; }
+}

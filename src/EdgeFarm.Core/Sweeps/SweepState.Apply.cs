@@ -28,6 +28,9 @@ public sealed partial class SweepState
     /// </summary>
     public ImmutableArray<SweepEffect> Recover() => IsEnded || !Exists ? [] : MakeReady(_order.Where(j => j.Status == JobStatus.Waiting));
 
+    /// <summary>Jobs that are ready and have not ended: what a dispatcher should know of the sweep.</summary>
+    public int Outstanding => _counts[(int)JobStatus.Waiting];
+
     private ImmutableArray<SweepEffect> ApplySubmitted(SweepEvent.Submitted submitted)
     {
         Submission = submitted.Submission;

@@ -132,8 +132,15 @@ public sealed class WorkerState
     private void Offer(WorkerInput.LeaseOffered offer, List<WorkerEffect> effects)
     {
         _sequence = Math.Max(_sequence, offer.Sequence);
-        if (_attempts.ContainsKey(offer.Lease.Fence))
+        if (_attempts.TryGetValue(offer.Lease.Fence, out var known))
         {
+            if (known.Lease.Key != offer.Lease.Key)
+            {
+                // A fence of another farm, or of this one before its database was set back: handed back, so that it is given under a new fence.
+                effects.Add(new WorkerEffect.SendReturn(offer.Link, offer.Lease.Key));
+                SendCredit(effects);
+            }
+
             return;
         }
 

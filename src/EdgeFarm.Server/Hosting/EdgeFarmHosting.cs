@@ -1,9 +1,12 @@
+using System.Collections.Immutable;
 using Akka.Hosting;
 using EdgeFarm.Actors.Hosting;
 using EdgeFarm.Actors.Persistence;
 using EdgeFarm.Actors.Workers;
 using EdgeFarm.Artifacts;
+using EdgeFarm.Core.Dispatch;
 using EdgeFarm.Server.Submissions;
+using OpenTelemetry.Metrics;
 
 namespace EdgeFarm.Server.Hosting;
 
@@ -14,6 +17,24 @@ namespace EdgeFarm.Server.Hosting;
 /// <param name="Http">Where metrics and health listen; its port is not 0.</param>
 public sealed record EdgeFarmCoordinatorOptions(FarmDatabaseOptions Database, IArtifactStore Store, ListenAddress Grpc, ListenAddress Http)
 {
+    /// <summary>The other coordinators; null for a farm of one process.</summary>
+    public FarmClusterOptions? Cluster { get; init; }
+
+    /// <summary>Device classes, most specific first.</summary>
+    public ImmutableArray<DeviceClass> DeviceClasses { get; init; } = DeviceClass.Defaults;
+
+    /// <summary>For TLS on the gRPC port; null without.</summary>
+    public ServerCertificate? Certificate { get; init; }
+
+    /// <summary>The tokens that are accepted; null lets everybody in.</summary>
+    public TokenFile? Tokens { get; init; }
+
+    /// <summary>An OpenTelemetry collector that gets metrics over OTLP, or null.</summary>
+    public Uri? Otlp { get; init; }
+
+    /// <summary>Longest time for an orderly stop.</summary>
+    public TimeSpan? StopTimeout { get; init; }
+
     /// <summary>Folder of what <c>bundled:</c> names.</summary>
     public string BundledFolder { get; init; } = BundledContent.DefaultFolder;
 }
@@ -29,11 +50,25 @@ public static class EdgeFarmHosting
         var coordinator = new FarmCoordinatorOptions(options.Database)
         {
             ArtifactExists = async (artifact, token) => await options.Store.StatAsync(artifact.Digest, token) is { IsOk: true, Value: not null },
+            Cluster = options.Cluster,
+            Limits = options.Cluster is null ? DispatchLimits.Embedded : DispatchLimits.Cluster,
+            DeviceClasses = options.DeviceClasses,
         };
-        builder.WebHost.ConfigureKestrel(kestrel => GrpcEdge.Listen(kestrel, options.Grpc, options.Http));
+        builder.WebHost.ConfigureKestrel(kestrel => GrpcEdge.Listen(kestrel, options.Grpc, options.Http, options.Certificate));
+        builder.Services.AddSingleton(options);
+        if (options.StopTimeout is { } limit)
+        {
+            builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = limit);
+        }
+
+        if (options.Otlp is { } collector)
+        {
+            builder.Services.ConfigureOpenTelemetryMeterProvider(metrics => metrics.AddOtlpExporter(otlp => otlp.Endpoint = collector));
+        }
+
         builder.Services.AddSingleton(options.Store);
         builder.Services.AddFarmCoordinator(coordinator);
-        builder.Services.AddGrpcEdge(BuiltInToolchains.Catalog, BundledContent.Open(options.BundledFolder));
+        builder.Services.AddGrpcEdge(BuiltInToolchains.Catalog, BundledContent.Open(options.BundledFolder), options.Cluster is not null);
         builder.Services.AddEdgeFarmActors(akka => akka.WithFarmCoordinator(coordinator));
         return builder;
     }
@@ -45,7 +80,16 @@ public static class EdgeFarmHosting
     /// <summary>Maps the public API, the worker link, metrics and health.</summary>
     public static void MapEdgeFarmCoordinator(this WebApplication app)
     {
+        var options = app.Services.GetRequiredService<EdgeFarmCoordinatorOptions>();
+        if (options.Tokens is { } tokens)
+        {
+            // Before routing, so that a method that does not exist is closed too.
+            app.UseMiddleware<FarmDoor>(tokens, options.Http.Port);
+        }
+
+        app.UseRouting();
         app.MapGrpcEdge();
+        app.MapClusterEndpoint();
         app.MapGrpcService<WorkerLinkService>();
     }
 
@@ -63,6 +107,9 @@ public static class EdgeFarmHosting
                     loggers.ClearLoggers();
                     loggers.AddLoggerFactory();
                 });
+
+                // The host stops the actors; Akka's own hook would do it at SIGTERM before the host knows.
+                akka.AddHocon("akka.coordinated-shutdown.run-by-clr-shutdown-hook = off", HoconAddMode.Prepend);
                 foreach (var part in provider.GetServices<ActorParts>())
                 {
                     part.Configure(akka);

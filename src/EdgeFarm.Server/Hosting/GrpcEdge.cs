@@ -27,7 +27,7 @@ internal static class GrpcEdge
     private const string ReadyTag = "ready";
 
     /// <summary>Adds the services of the public API.</summary>
-    public static IServiceCollection AddGrpcEdge(this IServiceCollection services, ToolchainCatalog catalog, BundledContent bundled)
+    public static IServiceCollection AddGrpcEdge(this IServiceCollection services, ToolchainCatalog catalog, BundledContent bundled, bool isClustered = false)
     {
         services.TryAddSingleton(TimeProvider.System);
         services.TryAddSingleton<FarmMetrics>();
@@ -44,9 +44,17 @@ internal static class GrpcEdge
             options.Interceptors.Add<ErrorInterceptor>();
         }).AddServiceOptions<WorkerLinkService>(options => options.MaxReceiveMessageSize = MaxLinkMessageBytes);
         services.AddGrpcReflection();
-        services.AddGrpcHealthChecks()
-            .AddCheck<StoreHealthCheck>("store", tags: [ReadyTag])
-            .AddCheck<FarmHealthCheck>("farm", tags: [ReadyTag]);
+        var checks = services.AddGrpcHealthChecks().AddCheck<StoreHealthCheck>("store", tags: [ReadyTag]);
+        if (isClustered)
+        {
+            // Not the dispatcher: while it moves, every coordinator would be taken out of service at once.
+            checks.AddCheck<MembershipHealthCheck>("cluster", tags: [ReadyTag]).AddCheck<DatabaseHealthCheck>("database", tags: [ReadyTag]);
+        }
+        else
+        {
+            checks.AddCheck<FarmHealthCheck>("farm", tags: [ReadyTag]);
+        }
+
         services.AddOpenTelemetry().ConfigureResource(r => r.AddService("edgefarm")).WithMetrics(metrics => metrics.AddMeter(MeterName).AddPrometheusExporter());
         return services;
     }
@@ -64,14 +72,29 @@ internal static class GrpcEdge
         app.MapGrpcHealthChecksService();
         app.MapPrometheusScrapingEndpoint("/metrics");
         app.MapHealthChecks("/health/live", new HealthCheckOptions { Predicate = _ => false });
-        app.MapHealthChecks("/health/ready", new HealthCheckOptions { Predicate = c => c.Tags.Contains(ReadyTag) });
+        app.MapHealthChecks("/health/ready", new HealthCheckOptions { Predicate = c => c.Tags.Contains(ReadyTag), ResponseWriter = WriteHealthAsync });
+    }
+
+    /// <summary>The status, then one line a check, with the reason of those that fail.</summary>
+    internal static Task WriteHealthAsync(HttpContext context, HealthReport report)
+    {
+        context.Response.ContentType = "text/plain";
+        return context.Response.WriteAsync($"{report.Status}\n" + string.Concat(report.Entries.Select(e =>
+            $"{e.Key}: {e.Value.Status}{(e.Value.Description is { Length: > 0 } reason ? $": {reason}" : "")}\n")));
     }
 
     /// <summary>Listens for gRPC at one address and for HTTP/1.1 at another, because without TLS one port cannot speak both.</summary>
-    public static void Listen(KestrelServerOptions kestrel, ListenAddress grpc, ListenAddress http)
+    public static void Listen(KestrelServerOptions kestrel, ListenAddress grpc, ListenAddress http, ServerCertificate? certificate)
     {
         kestrel.AddServerHeader = false;
-        kestrel.Listen(grpc.BindAddress, grpc.Port, o => o.Protocols = HttpProtocols.Http2);
+        kestrel.Listen(grpc.BindAddress, grpc.Port, o =>
+        {
+            o.Protocols = HttpProtocols.Http2;
+            if (certificate is not null)
+            {
+                o.UseHttps(certificate.Apply);
+            }
+        });
         kestrel.Listen(http.BindAddress, http.Port, o => o.Protocols = HttpProtocols.Http1);
 
         // A watch may be silent for hours: a client that vanished is noticed by its missing answers to pings.
@@ -87,7 +110,7 @@ internal sealed class StoreHealthCheck(IArtifactStore store) : IHealthCheck
         await store.ProbeAsync(cancellationToken) is { } failure ? HealthCheckResult.Unhealthy(failure.Message) : HealthCheckResult.Healthy();
 }
 
-/// <summary>Whether the dispatcher and the read side answer.</summary>
+/// <summary>Whether the dispatcher and the read side answer: for a farm of one process.</summary>
 internal sealed class FarmHealthCheck(IFarm farm, IFarmQueries queries) : IHealthCheck
 {
     public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using EdgeFarm.Actors.Workers;
 using EdgeFarm.Artifacts;
+using EdgeFarm.Contracts;
 using EdgeFarm.Core.Fleet;
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.Server.Workers;
@@ -20,6 +21,18 @@ public sealed record EdgeFarmWorkerOptions(string Name, string Directory, Immuta
 
     /// <summary>Shared jobs that it runs at once, at least 1.</summary>
     public int Slots { get; init; } = 1;
+
+    /// <summary>Token and authorities for the link.</summary>
+    public FarmAccess Access { get; init; } = FarmAccess.None;
+
+    /// <summary>How long running jobs may go on when the process is asked to stop.</summary>
+    public TimeSpan Drain { get; init; } = TimeSpan.Zero;
+
+    /// <summary>Whether it takes only jobs whose time limit is within <see cref="Drain"/>.</summary>
+    public bool OnlyWhatFits { get; init; }
+
+    /// <summary>Told when the link to the farm is up and when it is not.</summary>
+    public Action<bool>? LinkChanged { get; init; }
 
     /// <summary>Workers of this machine, this one included, that run shared jobs at the same time.</summary>
     public int WorkersOnMachine { get; init; } = 1;
@@ -72,13 +85,19 @@ public sealed class WorkerSetup
     /// <param name="exchange">How it reaches the farm's artifacts.</param>
     public PreparedWorker Prepare(EdgeFarmWorkerOptions options, IArtifactStore store, IArtifactExchange exchange)
     {
-        WorkerCapability capability = Findings.Capability with { Worker = options.Name, Labels = options.Labels, Slots = options.Slots };
+        WorkerCapability capability = Findings.Capability with { Worker = options.Name, Labels = options.Labels, Slots = options.Slots, DrainTime = options.OnlyWhatFits ? options.Drain : null };
         var settings = new JobRunnerSettings(
             Path.Combine(options.Directory, "scratch"), Findings.Host, JobRunnerSettings.DefaultMemoryLimit(Findings.Host))
         {
             SharedJobs = options.Slots * options.WorkersOnMachine,
         };
         var runner = new JobRunner(settings, store, exchange, _hosts, MachineLock.OfThisMachine(TimeProvider.System), TimeProvider.System);
-        return new PreparedWorker(new FarmWorkerOptions(capability, options.Farm), runner, new DiskResultStore(Path.Combine(options.Directory, "results")));
+        var linked = new FarmWorkerOptions(capability, options.Farm)
+        {
+            OpenChannel = url => EdgeFarmClient.CreateChannel(url, options.Access, LinkProtocol.KeepAliveInterval),
+            DrainGrace = options.Drain,
+            LinkChanged = options.LinkChanged,
+        };
+        return new PreparedWorker(linked, runner, new DiskResultStore(Path.Combine(options.Directory, "results")));
     }
 }

@@ -7,7 +7,7 @@ using Wire = EdgeFarm.Contracts.V1;
 namespace EdgeFarm.Server.Services;
 
 /// <summary>The linked workers over gRPC.</summary>
-internal sealed class FleetService(IFarm farm, TimeProvider time) : Wire.Fleet.FleetBase
+internal sealed class FleetService(IFarm farm, TimeProvider time, IHostApplicationLifetime lifetime) : Wire.Fleet.FleetBase
 {
     private const int MaxWatchedWorkers = 1000;
 
@@ -28,13 +28,16 @@ internal sealed class FleetService(IFarm farm, TimeProvider time) : Wire.Fleet.F
         return new ListWorkersResponse { Workers = { rows }, NextPageToken = next, Queue = fleet.ToWireQueue() };
     }
 
-    public override async Task WatchFleet(WatchFleetRequest request, IServerStreamWriter<FleetChange> responseStream, ServerCallContext context)
+    public override Task WatchFleet(WatchFleetRequest request, IServerStreamWriter<FleetChange> responseStream, ServerCallContext context) =>
+        Watching.RunAsync(context, lifetime, token => WatchAsync(responseStream, token));
+
+    private async Task WatchAsync(IServerStreamWriter<FleetChange> responseStream, CancellationToken cancellationToken)
     {
         var last = new FleetChange();
         using var timer = new PeriodicTimer(WatchInterval, time);
         for (var sequence = 1L; ;)
         {
-            var fleet = await farm.FleetAsync(context.CancellationToken);
+            var fleet = await farm.FleetAsync(cancellationToken);
             var now = new FleetChange { Queue = fleet.ToWireQueue() };
             now.Workers.Add(Paging.Split(fleet.Workers.OrderBy(w => w.Capability.Worker, StringComparer.Ordinal).Take(MaxWatchedWorkers).Select(w => w.ToWire())).First());
 
@@ -46,11 +49,11 @@ internal sealed class FleetService(IFarm farm, TimeProvider time) : Wire.Fleet.F
             {
                 now.Queue.OldestLease = age;
                 now.Sequence = sequence++;
-                await responseStream.WriteAsync(now, context.CancellationToken);
+                await responseStream.WriteAsync(now, cancellationToken);
                 last = now;
             }
 
-            await timer.WaitForNextTickAsync(context.CancellationToken);
+            await timer.WaitForNextTickAsync(cancellationToken);
         }
     }
 }

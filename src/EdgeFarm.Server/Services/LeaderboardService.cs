@@ -10,7 +10,7 @@ using Wire = EdgeFarm.Contracts.V1;
 namespace EdgeFarm.Server.Services;
 
 /// <summary>The leaderboard over gRPC: indexed rows, never an actor.</summary>
-internal sealed class LeaderboardService(IFarmQueries queries, TimeProvider time) : Wire.Leaderboard.LeaderboardBase
+internal sealed class LeaderboardService(IFarmQueries queries, TimeProvider time, IHostApplicationLifetime lifetime) : Wire.Leaderboard.LeaderboardBase
 {
     private const int MaxHistory = 100;
     private const int MaxWatchedEntries = 10_000;
@@ -51,16 +51,19 @@ internal sealed class LeaderboardService(IFarmQueries queries, TimeProvider time
         return new HistoryResponse { Entries = { newest } };
     }
 
-    public override async Task WatchEntries(WatchEntriesRequest request, IServerStreamWriter<EntriesChange> responseStream, ServerCallContext context)
+    public override Task WatchEntries(WatchEntriesRequest request, IServerStreamWriter<EntriesChange> responseStream, ServerCallContext context) =>
+        Watching.RunAsync(context, lifetime, token => WatchAsync(request, responseStream, token));
+
+    private async Task WatchAsync(WatchEntriesRequest request, IServerStreamWriter<EntriesChange> responseStream, CancellationToken cancellationToken)
     {
         var query = ToQuery(request.Query ?? new QueryRequest()) with { Sort = null, PageToken = "", PageSize = WatchPage };
         var known = new Dictionary<string, Entry>(StringComparer.Ordinal);
         using var timer = new PeriodicTimer(WatchInterval, time);
         for (var (sequence, first) = (1L, true); ; first = false)
         {
-            await queries.CaughtUpAsync(context.CancellationToken);
+            await queries.CaughtUpAsync(cancellationToken);
             var changed = new List<Entry>();
-            await foreach (var entry in AllAsync(query, context.CancellationToken))
+            await foreach (var entry in AllAsync(query, cancellationToken))
             {
                 if (!known.TryGetValue(entry.Id, out var before) || !before.Equals(entry))
                 {
@@ -75,13 +78,13 @@ internal sealed class LeaderboardService(IFarmQueries queries, TimeProvider time
                 for (var i = 0; i < groups.Length; i++)
                 {
                     await responseStream.WriteAsync(
-                        new EntriesChange { Sequence = sequence, Entries = { groups[i] }, Snapshot = first, More = i < groups.Length - 1 }, context.CancellationToken);
+                        new EntriesChange { Sequence = sequence, Entries = { groups[i] }, Snapshot = first, More = i < groups.Length - 1 }, cancellationToken);
                 }
 
                 sequence++;
             }
 
-            await timer.WaitForNextTickAsync(context.CancellationToken);
+            await timer.WaitForNextTickAsync(cancellationToken);
         }
     }
 

@@ -9,7 +9,8 @@ using Wire = EdgeFarm.Contracts.V1;
 namespace EdgeFarm.Server.Services;
 
 /// <summary>Sweeps over gRPC.</summary>
-internal sealed class SweepsService(IFarm farm, IFarmQueries queries, SweepIntake intake, SubmissionPreview preview) : Wire.Sweeps.SweepsBase
+internal sealed class SweepsService(
+    IFarm farm, IFarmQueries queries, SweepIntake intake, SubmissionPreview preview, IHostApplicationLifetime lifetime) : Wire.Sweeps.SweepsBase
 {
     private const string Hint = "'sweeps' lists them";
 
@@ -82,10 +83,13 @@ internal sealed class SweepsService(IFarm farm, IFarmQueries queries, SweepIntak
         return retried.IsOk ? new RetryResponse { Jobs = retried.Value } : throw RpcErrors.From(retried.Failure!);
     }
 
-    public override async Task Watch(WatchRequest request, IServerStreamWriter<SweepChange> responseStream, ServerCallContext context)
+    public override Task Watch(WatchRequest request, IServerStreamWriter<SweepChange> responseStream, ServerCallContext context) =>
+        Watching.RunAsync(context, lifetime, token => WatchAsync(request, responseStream, token));
+
+    private async Task WatchAsync(WatchRequest request, IServerStreamWriter<SweepChange> responseStream, CancellationToken cancellationToken)
     {
-        await RequireAsync(request.Id, context.CancellationToken);
-        await foreach (var change in farm.WatchAsync(request.Id, request.HasAfter ? request.After : null, context.CancellationToken))
+        await RequireAsync(request.Id, cancellationToken);
+        await foreach (var change in farm.WatchAsync(request.Id, request.HasAfter ? request.After : null, cancellationToken))
         {
             var groups = Paging.Split(change.Jobs.Select(j => j.ToWire())).ToArray();
             for (var i = 0; i < groups.Length; i++)
@@ -99,7 +103,7 @@ internal sealed class SweepsService(IFarm farm, IFarmQueries queries, SweepIntak
                         Snapshot = change.IsSnapshot,
                         More = i < groups.Length - 1,
                     },
-                    context.CancellationToken);
+                    cancellationToken);
             }
         }
     }

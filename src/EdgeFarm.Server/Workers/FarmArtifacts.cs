@@ -10,23 +10,44 @@ using V1 = EdgeFarm.Contracts.V1;
 namespace EdgeFarm.Server.Workers;
 
 /// <summary>The artifacts of a farm elsewhere, over gRPC, moved between its store and one here.</summary>
-/// <param name="client">The farm's service.</param>
-/// <param name="store">The store here.</param>
-public sealed class FarmArtifacts(V1.Artifacts.ArtifactsClient client, IArtifactStore store) : IArtifactExchange
+public sealed class FarmArtifacts : IArtifactExchange
 {
     // The service's own bound on one request.
     private const int MaxNeeds = 10_000;
+    private static readonly TimeSpan FirstDelay = TimeSpan.FromMilliseconds(250);
+    private static readonly TimeSpan LongestDelay = TimeSpan.FromSeconds(5);
+
+    private readonly IReadOnlyList<V1.Artifacts.ArtifactsClient> _farm;
+    private readonly IArtifactStore _store;
+    private readonly TimeProvider? _time;
+    private int _current;
+
+    /// <summary>Of a client: a broken stream ends a transfer.</summary>
+    /// <param name="client">The farm's service.</param>
+    /// <param name="store">The store here.</param>
+    public FarmArtifacts(V1.Artifacts.ArtifactsClient client, IArtifactStore store) => (_farm, _store) = ([client], store);
+
+    /// <summary>
+    /// Of a worker: while streams break or nobody answers, a transfer goes on with the next coordinator from where it was, until its
+    /// token is cancelled.
+    /// </summary>
+    /// <param name="farm">The service of each coordinator.</param>
+    /// <param name="store">The store here.</param>
+    /// <param name="time">The clock.</param>
+    public FarmArtifacts(IReadOnlyList<V1.Artifacts.ArtifactsClient> farm, IArtifactStore store, TimeProvider time) => (_farm, _store, _time) = (farm, store, time);
 
     /// <summary>Told the error of a call that ended a transfer, for callers that must know whether the farm itself is gone; may be null.</summary>
     public Action<RpcException>? OnError { get; init; }
 
     /// <inheritdoc/>
-    public async Task<Failure?> FetchAsync(ArtifactRef artifact, CancellationToken cancellationToken) =>
-        (await ArtifactTransfer.PullAsync(store, artifact.Digest, artifact.Kind, DownloadAsync, cancellationToken)).Failure;
+    public Task<Failure?> FetchAsync(ArtifactRef artifact, CancellationToken cancellationToken) => RepeatAsync(
+        async (client, broken) => (await ArtifactTransfer.PullAsync(
+            _store, artifact.Digest, artifact.Kind, (needs, token) => DownloadAsync(client, needs, broken, token), cancellationToken)).Failure,
+        cancellationToken);
 
     /// <inheritdoc/>
-    public Task<Failure?> UploadAsync(StoredArtifact artifact, CancellationToken cancellationToken) =>
-        PushAsync(client, store, artifact.Digest, artifact.Kind, cancellationToken);
+    public Task<Failure?> UploadAsync(StoredArtifact artifact, CancellationToken cancellationToken) => RepeatAsync(
+        (client, broken) => PushAsync(client, _store, artifact.Digest, artifact.Kind, broken, cancellationToken), cancellationToken);
 
     /// <summary>Brings an artifact to the farm from any source, e.g. a client's own files. Null when the farm has it.</summary>
     /// <param name="client">The farm's service.</param>
@@ -35,16 +56,51 @@ public sealed class FarmArtifacts(V1.Artifacts.ArtifactsClient client, IArtifact
     /// <param name="kind">File or tree.</param>
     /// <param name="cancellationToken">Ends the transfer; what arrived is kept.</param>
     /// <param name="onError">Told the error of a call that ended the transfer; may be null.</param>
-    public static async Task<Failure?> PushAsync(
+    public static Task<Failure?> PushAsync(
         V1.Artifacts.ArtifactsClient client, IBlobSource source, Digest digest, ArtifactKind kind, CancellationToken cancellationToken, Action<RpcException>? onError = null) =>
+        PushAsync(client, source, digest, kind, onError ?? (_ => { }), cancellationToken);
+
+    private static async Task<Failure?> PushAsync(
+        V1.Artifacts.ArtifactsClient client, IBlobSource source, Digest digest, ArtifactKind kind, Action<RpcException> broken, CancellationToken cancellationToken) =>
         (await ArtifactTransfer.PushAsync(
             source,
-            token => StatusAsync(client, digest, kind, onError, token),
-            (chunks, token) => SendAsync(client, digest, kind, chunks, onError, token),
+            token => StatusAsync(client, digest, kind, broken, token),
+            (chunks, token) => SendAsync(client, digest, kind, chunks, broken, token),
             cancellationToken)).Failure;
 
+    private async Task<Failure?> RepeatAsync(Func<V1.Artifacts.ArtifactsClient, Action<RpcException>, Task<Failure?>> transfer, CancellationToken cancellationToken)
+    {
+        var delay = FirstDelay;
+        while (true)
+        {
+            var current = Volatile.Read(ref _current);
+            var isBroken = false;
+            var failure = await transfer(_farm[current], e =>
+            {
+                isBroken |= IsBroken(e);
+                OnError?.Invoke(e);
+            });
+            if (failure is null || !isBroken || _time is null)
+            {
+                return failure;
+            }
+
+            Interlocked.CompareExchange(ref _current, (current + 1) % _farm.Count, current);
+            await Task.Delay(delay, _time, cancellationToken);
+            delay = delay * 2 < LongestDelay ? delay * 2 : LongestDelay;
+        }
+    }
+
+    /// <summary>Whether the way to the farm failed, and not what was asked.</summary>
+    private static bool IsBroken(RpcException e) => e.StatusCode switch
+    {
+        StatusCode.Unavailable or StatusCode.DeadlineExceeded or StatusCode.Aborted => true,
+        StatusCode.Internal or StatusCode.Unknown or StatusCode.Cancelled => e.Status.DebugException is HttpRequestException or IOException,
+        _ => false,
+    };
+
     private static async Task<Outcome<ArtifactStatus>> StatusAsync(
-        V1.Artifacts.ArtifactsClient client, Digest digest, ArtifactKind kind, Action<RpcException>? onError, CancellationToken cancellationToken)
+        V1.Artifacts.ArtifactsClient client, Digest digest, ArtifactKind kind, Action<RpcException> broken, CancellationToken cancellationToken)
     {
         try
         {
@@ -67,7 +123,8 @@ public sealed class FarmArtifacts(V1.Artifacts.ArtifactsClient client, IArtifact
         }
         catch (RpcException e)
         {
-            return Translate(e, $"ask the farm for {digest}", onError, cancellationToken);
+            broken(e);
+            return Translate(e, $"ask the farm for {digest}", cancellationToken);
         }
     }
 
@@ -76,7 +133,7 @@ public sealed class FarmArtifacts(V1.Artifacts.ArtifactsClient client, IArtifact
         Digest digest,
         ArtifactKind kind,
         IAsyncEnumerable<Outcome<ArtifactChunk>> chunks,
-        Action<RpcException>? onError,
+        Action<RpcException> broken,
         CancellationToken cancellationToken)
     {
         try
@@ -109,11 +166,12 @@ public sealed class FarmArtifacts(V1.Artifacts.ArtifactsClient client, IArtifact
         }
         catch (RpcException e)
         {
-            return Translate(e, $"send {digest} to the farm", onError, cancellationToken);
+            broken(e);
+            return Translate(e, $"send {digest} to the farm", cancellationToken);
         }
 
         // The answer holds one page of needs only.
-        return await StatusAsync(client, digest, kind, onError, cancellationToken);
+        return await StatusAsync(client, digest, kind, broken, cancellationToken);
     }
 
     /// <summary>Writes one message. False when the call has ended: its response then says why, which the write's own exception does not.</summary>
@@ -131,8 +189,8 @@ public sealed class FarmArtifacts(V1.Artifacts.ArtifactsClient client, IArtifact
         }
     }
 
-    private async IAsyncEnumerable<Outcome<ArtifactChunk>> DownloadAsync(
-        IReadOnlyList<BlobNeed> needs, [EnumeratorCancellation] CancellationToken cancellationToken)
+    private static async IAsyncEnumerable<Outcome<ArtifactChunk>> DownloadAsync(
+        V1.Artifacts.ArtifactsClient client, IReadOnlyList<BlobNeed> needs, Action<RpcException> broken, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         foreach (var part in needs.Chunk(MaxNeeds))
         {
@@ -155,7 +213,8 @@ public sealed class FarmArtifacts(V1.Artifacts.ArtifactsClient client, IArtifact
                 }
                 catch (RpcException e)
                 {
-                    chunk = Translate(e, $"fetch {part[0].Blob} from the farm", OnError, cancellationToken);
+                    broken(e);
+                    chunk = Translate(e, $"fetch {part[0].Blob} from the farm", cancellationToken);
                 }
 
                 yield return chunk;
@@ -173,10 +232,9 @@ public sealed class FarmArtifacts(V1.Artifacts.ArtifactsClient client, IArtifact
 
     private static V1.ArtifactKind ToProto(ArtifactKind kind) => kind == ArtifactKind.Tree ? V1.ArtifactKind.Tree : V1.ArtifactKind.File;
 
-    private static Failure Translate(RpcException e, string what, Action<RpcException>? onError, CancellationToken cancellationToken)
+    private static Failure Translate(RpcException e, string what, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        onError?.Invoke(e);
         return new Failure(FailureType.Internal, $"cannot {what}: {e.Status.StatusCode}, {e.Status.Detail}");
     }
 }

@@ -94,8 +94,11 @@ public sealed class JobRunner : IJobRunner
         JobHostRun run;
         JobResult? measured;
 
+        // A benchmark takes the lock twice; both waits together stay within what its lease allows for waiting.
+        var patience = new Patience(lease.ExecutionTimeout);
+
         // Moving and hashing files disturbs a benchmark of another farm on this machine as much as computing does.
-        using (var shared = await LockAsync(lease, exclusive: false, progress, cancellationToken))
+        using (var shared = await LockAsync(lease, patience, exclusive: false, progress, cancellationToken))
         {
             job = await PrepareAsync(lease, scratch, progress, cancellationToken);
             if (!spec.IsExclusive)
@@ -105,7 +108,7 @@ public sealed class JobRunner : IJobRunner
             }
         }
 
-        using (var alone = await LockAsync(lease, exclusive: true, progress, cancellationToken))
+        using (var alone = await LockAsync(lease, patience, exclusive: true, progress, cancellationToken))
         {
             (run, measured) = await ExecuteAsync(lease, job, scratch, progress, cancellationToken);
         }
@@ -113,14 +116,23 @@ public sealed class JobRunner : IJobRunner
         return await FinishAsync(lease, scratch, run, measured, progress, cancellationToken);
     }
 
-    private async Task<IDisposable> LockAsync(Lease lease, bool exclusive, IProgress<JobProgress> progress, CancellationToken cancellationToken)
+    /// <summary>What is left of the time that an attempt may wait for its machine.</summary>
+    private sealed class Patience(TimeSpan left)
+    {
+        public TimeSpan Left { get; set; } = left;
+    }
+
+    private async Task<IDisposable> LockAsync(Lease lease, Patience patience, bool exclusive, IProgress<JobProgress> progress, CancellationToken cancellationToken)
     {
         // Whoever holds the machine is done after an execution of its own; what takes longer is another farm's, and this one does not wait for ever.
-        using var deadline = new CancellationTokenSource(lease.ExecutionTimeout, _time);
+        var since = _time.GetTimestamp();
+        using var deadline = new CancellationTokenSource(patience.Left, _time);
         using var both = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, deadline.Token);
         try
         {
             var taken = await _machine.AcquireAsync(exclusive, text => progress.Report(new JobProgress(0, text)), both.Token);
+            var left = patience.Left - _time.GetElapsedTime(since);
+            patience.Left = left > TimeSpan.Zero ? left : TimeSpan.Zero;
             return taken.IsOk ? taken.Value : throw new FailureException(taken.Failure!);
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)

@@ -1,3 +1,4 @@
+using EdgeFarm.Actors.Workers;
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.Core.Sweeps;
 using static EdgeFarm.Actors.Tests.Farm.TestPlans;
@@ -123,6 +124,19 @@ public sealed class FaultScenarios : IDisposable
         Assert.Single(runner.Started, l => l.Job.Spec.Id == "s-1/1");
         await Wait.UntilAsync(() => KeptBytes(results) == 0, "every result is acknowledged and forgotten");
         await worker.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task A_worker_whose_kept_results_cannot_be_read_tries_again_in_peace()
+    {
+        await using var farm = await TestFarm.StartAsync(_directory.Path);
+
+        var results = new UnreadableResults(new DiskResultStore(Path.Combine(_directory.Path, "results")), failures: 2);
+        await using var worker = await TestWorker.StartAsync("w1", farm.Url, new TestRunner(), _directory.Path, results: results);
+        await Wait.UntilAsync(async () => (await farm.Farm.FleetAsync(default)).Workers.Length == 1, "the worker links");
+
+        // One reading each time: an actor that restarted at once would have read many times in these seconds.
+        Assert.Equal(3, results.Loads);
     }
 
     [Fact]

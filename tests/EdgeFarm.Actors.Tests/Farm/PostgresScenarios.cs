@@ -2,6 +2,7 @@ using EdgeFarm.Actors.Persistence;
 using EdgeFarm.Actors.Projections;
 using EdgeFarm.Core.Leaderboard;
 using EdgeFarm.Core.Sweeps;
+using EdgeFarm.Tests.Shared;
 using static EdgeFarm.Actors.Tests.Farm.TestPlans;
 
 namespace EdgeFarm.Actors.Tests.Farm;
@@ -16,6 +17,7 @@ public sealed class PostgresScenarios : IDisposable
     [SkippableFact]
     public async Task A_farm_on_PostgreSQL_runs_restarts_caches_and_answers()
     {
+        Skip.If(PostgresServer.Missing is not null, PostgresServer.Missing);
         await using var postgres = await PostgresServer.StartAsync(_directory.Path);
         var database = FarmDatabaseOptions.PostgreSql(postgres.ConnectionString);
         var runner = new TestRunner();

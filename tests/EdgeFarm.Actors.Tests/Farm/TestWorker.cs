@@ -1,10 +1,13 @@
 using System.Collections.Concurrent;
+using System.Collections.Immutable;
 using Akka.Actor;
 using Akka.Hosting;
 using EdgeFarm.Actors.Hosting;
 using EdgeFarm.Actors.Workers;
 using EdgeFarm.Core.Dispatch;
 using EdgeFarm.Core.Jobs;
+using EdgeFarm.Core.Sweeps;
+using EdgeFarm.Core.Workers;
 
 namespace EdgeFarm.Actors.Tests.Farm;
 
@@ -15,7 +18,7 @@ internal sealed class TestWorker : IAsyncDisposable
 
     private TestWorker(IHost host) => _host = host;
 
-    public static async Task<TestWorker> StartAsync(string name, Uri farm, IJobRunner runner, string directory, string? host = null, TimeSpan drain = default, int slots = 2)
+    public static async Task<TestWorker> StartAsync(string name, Uri farm, IJobRunner runner, string directory, string? host = null, TimeSpan drain = default, int slots = 2, IResultStore? results = null)
     {
         var builder = Host.CreateEmptyApplicationBuilder(null);
         builder.Services.AddSingleton(TimeProvider.System);
@@ -23,7 +26,7 @@ internal sealed class TestWorker : IAsyncDisposable
         builder.Services.AddAkka(
             "worker",
             (akka, _) => akka.AddHocon(TestFarm.TestConfig, HoconAddMode.Prepend)
-                .WithFarmWorker(options, runner, new DiskResultStore(Path.Combine(directory, name))));
+                .WithFarmWorker(options, runner, results ?? new DiskResultStore(Path.Combine(directory, name))));
         var worker = new TestWorker(builder.Build());
         await worker._host.StartAsync();
         return worker;
@@ -84,4 +87,19 @@ internal sealed class TestRunner : IJobRunner
 
         return Outcome(lease);
     }
+}
+
+/// <summary>A disk that cannot be read the first times.</summary>
+internal sealed class UnreadableResults(IResultStore inner, int failures) : IResultStore
+{
+    private int _loads;
+
+    public int Loads => Volatile.Read(ref _loads);
+
+    public Task<ImmutableArray<PendingResult>> LoadAsync(CancellationToken cancellationToken) =>
+        Interlocked.Increment(ref _loads) <= failures ? throw new IOException("the disk does not answer") : inner.LoadAsync(cancellationToken);
+
+    public Task KeepAsync(PendingResult result, CancellationToken cancellationToken) => inner.KeepAsync(result, cancellationToken);
+
+    public Task ForgetAsync(AttemptKey key, CancellationToken cancellationToken) => inner.ForgetAsync(key, cancellationToken);
 }

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using EdgeFarm.Actors.Dispatch;
+using EdgeFarm.Actors.Projections;
 using EdgeFarm.Actors.Serialization;
 using EdgeFarm.Actors.Sweeps;
 using EdgeFarm.Actors.Tests.Farm;
@@ -119,7 +120,8 @@ internal static class Samples
         yield return ("st", new SweepMessages.Started("s-1", Key, "w1", Device));
         yield return ("sq", new SweepMessages.Requeued("s-1", "s-1/3", "lost"));
         yield return ("sp", new SweepMessages.Progressed("s-1", Key, 0.25, "loading"));
-        yield return ("sw", new SweepMessages.Wake("s-1", "epoch"));
+        yield return ("sw", new SweepMessages.Wake("s-1", "epoch", null));
+        yield return ("sw-known", new SweepMessages.Wake("s-1", "epoch", 3));
         yield return ("sg", new SweepMessages.Get("s-1"));
         yield return ("sn", new SweepMessages.GetSnapshot("s-1"));
         yield return ("sv", new SweepMessages.Watch("s-1", 12));
@@ -143,6 +145,11 @@ internal static class Samples
         yield return ("dl-lease", new LinkTell("l", new DispatchEffect.SendLease("l", Lease, 5)));
         yield return ("dl-revoke", new LinkTell("l", new DispatchEffect.SendRevoke("l", Key, "cancelled")));
         yield return ("dl-acknowledge", new LinkTell("l", new DispatchEffect.SendAcknowledge("l", Key)));
+        yield return ("dx-worker-linked-drain", Tell(new DispatchInput.WorkerLinked(
+            "l", "session", TestPlans.Capability("w1", "host-1") with { DrainTime = TimeSpan.FromMinutes(5) }, [])));
+        yield return ("dl-refuse", new LinkTell("l", new DispatchEffect.RefuseLink("l", "another has its name")));
+        yield return ("pr", new Rebuild());
+        yield return ("ps", new RebuildStarted());
         yield return ("dl-close", new LinkTell("l", new DispatchEffect.CloseLink("l", "again")));
         yield return ("df", DispatchMessages.GetFleet.Instance);
         yield return ("dg", new FleetReply(new FleetView(

@@ -104,6 +104,55 @@ public sealed class LinkTests : IDisposable
         Assert.Single((await farm.Farm.FleetAsync(default)).Workers);
     }
 
+    [Fact]
+    public async Task A_second_process_with_the_name_of_a_linked_worker_is_refused_and_told_what_to_do()
+    {
+        await using var farm = await TestFarm.StartAsync(_directory.Path);
+        using var channel = GrpcChannel.ForAddress(farm.Url);
+        using var first = Open(channel);
+        await first.RequestStream.WriteAsync(new Link.WorkerMessage { Hello = Hello() });
+        await NextAsync(first);
+        await Wait.UntilAsync(async () => (await farm.Farm.FleetAsync(default)).Workers.Length == 1, "the worker is linked");
+
+        using var second = Open(channel);
+        var hello = Hello();
+        hello.Session = "another process";
+        await second.RequestStream.WriteAsync(new Link.WorkerMessage { Hello = hello });
+        var refused = await Assert.ThrowsAsync<RpcException>(async () =>
+        {
+            while (await second.ResponseStream.MoveNext(_limit.Token))
+            {
+            }
+        });
+        Assert.Equal(StatusCode.AlreadyExists, refused.StatusCode);
+        Assert.Contains("--name", refused.Status.Detail, StringComparison.Ordinal);
+        Assert.Equal("session", Assert.Single((await farm.Farm.FleetAsync(default)).Workers).Session);
+
+        // The first one is undisturbed, and the name is free when it has gone.
+        await first.RequestStream.CompleteAsync();
+        await Wait.UntilAsync(async () => (await farm.Farm.FleetAsync(default)).Workers.IsEmpty, "the first worker has gone");
+        using var third = Open(channel);
+        await third.RequestStream.WriteAsync(new Link.WorkerMessage { Hello = hello });
+        await Wait.UntilAsync(async () => (await farm.Farm.FleetAsync(default)).Workers.Length == 1, "the second process is linked");
+    }
+
+    [Fact]
+    public async Task A_worker_one_version_older_is_served()
+    {
+        await using var farm = await TestFarm.StartAsync(_directory.Path);
+        using var channel = GrpcChannel.ForAddress(farm.Url);
+        using var call = Open(channel);
+
+        // Version 1 knew no drain time.
+        var hello = Hello();
+        (hello.ProtocolVersion, hello.DrainTime) = (LinkProtocol.Version - 1, null);
+        await call.RequestStream.WriteAsync(new Link.WorkerMessage { Hello = hello });
+        Assert.Equal(Link.CoordinatorMessage.BodyOneofCase.Welcome, (await NextAsync(call)).BodyCase);
+        await call.RequestStream.WriteAsync(new Link.WorkerMessage { Credit = new Link.Credit { Shared = 1 } });
+        await farm.Farm.SubmitAsync(TestPlans.Submission("s-1"), default);
+        Assert.Equal("s-1/0", (await NextAsync(call)).Lease.Job.Id);
+    }
+
     private AsyncDuplexStreamingCall<Link.WorkerMessage, Link.CoordinatorMessage> Open(GrpcChannel channel) =>
         new Link.WorkerLink.WorkerLinkClient(channel).Open(cancellationToken: _limit.Token);
 

@@ -30,15 +30,24 @@ internal static class Cli
     /// <summary>Longest that any one command of a test may take; a bound against hanging, not a measurement.</summary>
     public static readonly TimeSpan Patience = TimeSpan.FromMinutes(15);
 
-    public static ProcessStartInfo StartInfo(string workingDirectory, IEnumerable<string> arguments)
+    public static ProcessStartInfo StartInfo(
+        string workingDirectory, IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment = null, string? networkNamespace = null)
     {
-        var info = new ProcessStartInfo("dotnet")
+        var info = new ProcessStartInfo(networkNamespace is null ? "dotnet" : "ip")
         {
             WorkingDirectory = workingDirectory,
             RedirectStandardOutput = true,
             RedirectStandardError = true,
             RedirectStandardInput = true,
         };
+        if (networkNamespace is not null)
+        {
+            foreach (var word in (string[])["netns", "exec", networkNamespace, "dotnet"])
+            {
+                info.ArgumentList.Add(word);
+            }
+        }
+
         info.ArgumentList.Add(Checkout.EdgeFarmDll);
         foreach (var argument in arguments)
         {
@@ -46,6 +55,11 @@ internal static class Cli
         }
 
         info.Environment.Remove("EDGEFARM_URL");
+        foreach (var (name, value) in environment ?? new Dictionary<string, string>())
+        {
+            info.Environment[name] = value;
+        }
+
         return info;
     }
 
@@ -104,6 +118,18 @@ internal sealed class CliProcess : IAsyncDisposable
 
     public static CliProcess Start(string workingDirectory, params string[] arguments) =>
         new(Process.Start(Cli.StartInfo(workingDirectory, arguments))!);
+
+    public static CliProcess Start(string workingDirectory, IReadOnlyDictionary<string, string> environment, string? networkNamespace, params string[] arguments) =>
+        new(Process.Start(Cli.StartInfo(workingDirectory, arguments, environment, networkNamespace))!);
+
+    /// <summary>SIGTERM, and the exit code when it has ended.</summary>
+    public async Task<int> TerminateAsync()
+    {
+        Signals.Send(_process.Id, Signals.Terminate);
+        using var limit = new CancellationTokenSource(Cli.Patience);
+        await _process.WaitForExitAsync(limit.Token);
+        return _process.ExitCode;
+    }
 
     /// <summary>SIGKILL of this process alone: its children must find out by themselves.</summary>
     public async Task KillAsync()

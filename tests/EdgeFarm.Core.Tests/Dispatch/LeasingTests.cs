@@ -125,6 +125,70 @@ public sealed class LeasingTests
     }
 
     [Fact]
+    public void A_worker_gets_only_jobs_that_fit_its_drain_time()
+    {
+        _farm.Link(Capability("w", "h") with { DrainTime = TimeSpan.FromSeconds(60) });
+        _farm.Queue(Job("s/0") with { TimeoutSeconds = 61 }, Job("s/1") with { TimeoutSeconds = 60 });
+        Assert.Equal(["s/1"], _farm.Leased);
+        var why = _farm.State.Explain("s/0", _farm.Now);
+        Assert.Contains("drain time of w is 60 s", why.Reason, StringComparison.Ordinal);
+        Assert.Contains("drain time", Assert.Single(why.Nearest).Busy, StringComparison.Ordinal);
+
+        _farm.Link(Capability("v", "i"));
+        Assert.Equal("v", _farm.Lease("s/0").Link);
+    }
+
+    [Fact]
+    public void A_lease_allows_for_the_wait_for_the_machine()
+    {
+        _farm.Link(Capability("w", "h"));
+        _farm.Queue(Job("s/0") with { TimeoutSeconds = 50 });
+
+        // 100 s for each transfer, 50 s for the machine and for the execution, 10 s of slack.
+        Assert.Empty(_farm.Later(309).OfType<DispatchEffect.SendRevoke>());
+        Assert.Single(_farm.Later(1).OfType<DispatchEffect.SendRevoke>());
+    }
+
+    [Fact]
+    public void What_another_build_made_is_not_handed_on_to_equal_work()
+    {
+        _farm.Link(Capability("w", "h", slots: 1));
+        _farm.Do(new DispatchInput.JobsQueued([Queued(Equal("a/0")), Queued(Equal("b/0"))]));
+        Assert.Equal(["a/0"], _farm.Leased);
+        var outcome = Success(Equal("a/0"));
+        outcome = outcome with { Result = outcome.Result! with { Engine = TestCatalog.Llama with { SourceCommit = "library:other" } } };
+        Assert.Equal(["a"], _farm.Report(_farm.Leases[0], outcome).OfType<DispatchEffect.Report>().Select(r => r.Sweep));
+        _farm.Credit("w", 1, true);
+        Assert.Equal(["a/0", "b/0"], _farm.Leased);
+    }
+
+    [Fact]
+    public void An_outcome_is_handed_on_from_memory_for_seconds_only()
+    {
+        _farm.Link(Capability("w", "h", slots: 1));
+        _farm.Do(new DispatchInput.JobsQueued([Queued(Equal("a/0"))]));
+        _farm.Finish(_farm.Leases[0], 1, true);
+        Assert.True(_farm.Do(new DispatchInput.JobsQueued([Queued(Equal("b/0"))])).OfType<DispatchEffect.Report>().Single().JobReport.Cached);
+        _farm.Later(6);
+        _farm.Do(new DispatchInput.JobsQueued([Queued(Equal("c/0"))]));
+        Assert.Equal(["a/0", "c/0"], _farm.Leased);
+    }
+
+    [Fact]
+    public void It_counts_the_jobs_that_it_knows_of_each_sweep()
+    {
+        _farm.Link(Capability("w", "h", slots: 1));
+        _farm.Queue(Job("s/0"), Job("s/1"), Job("t/0"));
+        Assert.Equal((2, 1), (_farm.State.JobsBySweep["s"], _farm.State.JobsBySweep["t"]));
+        _farm.Finish(_farm.Lease("s/0"), 1, true);
+        _farm.Do(new DispatchInput.JobsWithdrawn("s", ["s/1"]));
+        Assert.False(_farm.State.JobsBySweep.ContainsKey("s"));
+        Assert.Equal(1, _farm.State.JobsBySweep["t"]);
+    }
+
+    private static JobSpec Equal(string id) => Job(id) with { Parameters = Job("equal").Parameters };
+
+    [Fact]
     public void Equal_work_in_flight_runs_once()
     {
         var (one, two, three) = (Job("a/0") with { Parameters = TestCatalog.Parameters() }, Job("b/0") with { Parameters = TestCatalog.Parameters() }, Job("c/0") with { Parameters = TestCatalog.Parameters() });

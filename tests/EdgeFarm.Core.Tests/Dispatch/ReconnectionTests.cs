@@ -62,6 +62,57 @@ public sealed class ReconnectionTests
     }
 
     [Fact]
+    public void A_second_process_with_the_name_of_a_linked_worker_is_refused()
+    {
+        _farm.Link(Capability("w", "h"));
+        var refused = _farm.Do(new DispatchInput.WorkerLinked("w2", "2", Capability("w", "other"), []));
+        var refusal = Assert.IsType<DispatchEffect.RefuseLink>(Assert.Single(refused));
+        Assert.Equal("w2", refusal.Link);
+        Assert.Contains("--name", refusal.Reason, StringComparison.Ordinal);
+        Assert.Empty(_farm.Do(new DispatchInput.CreditAnnounced("w2", new WorkerCredit(2, true, 0))));
+        Assert.Equal("1", Assert.Single(_farm.State.View(_farm.Now).Workers).Session);
+
+        // When the first is gone, the name is free.
+        _farm.Do(new DispatchInput.LinkLost("w"));
+        Assert.Empty(_farm.Do(new DispatchInput.WorkerLinked("w3", "2", Capability("w", "other"), [])));
+        Assert.Equal("2", Assert.Single(_farm.State.View(_farm.Now).Workers).Session);
+    }
+
+    [Fact]
+    public void A_job_whose_result_a_worker_brought_before_its_sweep_queued_it_does_not_run_again()
+    {
+        var earlier = new Harness();
+        earlier.Link(Capability("w", "h"));
+        earlier.Queue(Job("s/0"));
+        var given = earlier.Leases[0].Lease;
+
+        var farm = new Harness(firstFence: 1000);
+        farm.Link(Capability("w", "h"), held: [Harness.Held(given, ended: true)]);
+        farm.Credit("w", 2, true);
+        Assert.Single(farm.Report(("w", given)).OfType<DispatchEffect.Report>());
+        farm.Queue(Job("s/0"));
+        Assert.Empty(farm.Leases);
+
+        // Lost on the way, it is told again; stored, it is over.
+        Assert.NotEmpty(farm.Later(11).OfType<DispatchEffect.Report>());
+        Assert.Single(farm.Do(new DispatchInput.ResultsStored("s", [given.Key])).OfType<DispatchEffect.SendAcknowledge>());
+        Assert.Empty(farm.State.JobsBySweep);
+        Assert.Empty(farm.Leases);
+    }
+
+    [Fact]
+    public void A_held_lease_with_a_known_fence_of_another_job_is_not_taken_for_it()
+    {
+        _farm.Link(Capability("w", "h"));
+        _farm.Queue(Job("s/0"));
+        var given = _farm.Leases[0].Lease;
+        _farm.Do(new DispatchInput.LinkLost("w"));
+        var foreign = new HeldLease(new AttemptKey("t/9", 1, given.Fence), "t", "cpu", false);
+        var effects = _farm.Link(Capability("w", "h"), "w2", session: "1", held: [foreign, foreign]);
+        Assert.Equal("s/0", Assert.Single(effects.OfType<DispatchEffect.NotifyRequeued>()).JobId);
+    }
+
+    [Fact]
     public void A_second_link_of_a_worker_replaces_the_first()
     {
         _farm.Link(Capability("w", "h"));
@@ -166,7 +217,7 @@ public sealed class ReconnectionTests
     {
         _farm.Link(Capability("w", "h"));
         _farm.Queue(Job("s/0") with { TimeoutSeconds = 50 });
-        Assert.Empty(_farm.Later(259));
+        Assert.Empty(_farm.Later(309));
         var effects = _farm.Later(1);
         Assert.Single(effects.OfType<DispatchEffect.SendRevoke>());
         Assert.Equal(FailureType.WorkerLost, effects.OfType<DispatchEffect.Report>().Single().JobReport.Outcome.Failure!.Type);

@@ -61,6 +61,18 @@ public sealed class WorkerStateTests
     }
 
     [Fact]
+    public void A_lease_with_the_fence_of_another_attempt_is_handed_back()
+    {
+        Up("l");
+        Offer(Shared(1), 1);
+        var other = Shared(1) with { Sweep = "t", Job = Ready(Job("t/7")) };
+        Assert.Equal(
+            [new WorkerEffect.SendReturn("l", other.Key), new WorkerEffect.SendCredit("l", new WorkerCredit(1, false, 2))],
+            Offer(other, 2));
+        Assert.Single(_worker.Running);
+    }
+
+    [Fact]
     public void A_benchmark_runs_alone()
     {
         Up("l");

@@ -195,7 +195,7 @@ public sealed class ReadSideTests : IAsyncLifetime
     {
         using var http = new HttpClient { BaseAddress = _server.Http };
         Assert.Equal("Healthy", await http.GetStringAsync(new Uri("/health/live", UriKind.Relative)));
-        Assert.Equal("Healthy", await http.GetStringAsync(new Uri("/health/ready", UriKind.Relative)));
+        Assert.Equal("Healthy\nstore: Healthy\nfarm: Healthy\n", await http.GetStringAsync(new Uri("/health/ready", UriKind.Relative)));
         using var metrics = new Actors.FarmMetrics(TimeProvider.System);
         Assert.Contains("target_info", await http.GetStringAsync(new Uri("/metrics", UriKind.Relative)), StringComparison.Ordinal);
 

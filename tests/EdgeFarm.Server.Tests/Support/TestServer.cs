@@ -57,7 +57,7 @@ internal sealed class TestServer : IAsyncDisposable
         var farm = new InMemoryFarm();
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
-        builder.WebHost.ConfigureKestrel(k => GrpcEdge.Listen(k, new ListenAddress(IPAddress.Loopback.ToString(), 0), new ListenAddress(IPAddress.Loopback.ToString(), 0)));
+        builder.WebHost.ConfigureKestrel(k => GrpcEdge.Listen(k, new ListenAddress(IPAddress.Loopback.ToString(), 0), new ListenAddress(IPAddress.Loopback.ToString(), 0), null));
         builder.Services.AddSingleton<IArtifactStore>(store);
         builder.Services.AddSingleton<IFarm>(farm);
         builder.Services.AddSingleton<IFarmQueries>(farm);

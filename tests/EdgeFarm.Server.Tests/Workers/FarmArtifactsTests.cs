@@ -17,6 +17,7 @@ public sealed class FarmArtifactsTests : IAsyncLifetime, IDisposable
     private WebApplication? _app;
     private EdgeFarmClient? _client;
     private FarmArtifacts? _farm;
+    private volatile int _breaks;
 
     public async Task InitializeAsync()
     {
@@ -28,6 +29,17 @@ public sealed class FarmArtifactsTests : IAsyncLifetime, IDisposable
         builder.Services.AddSingleton(_worker.FarmStore);
         builder.Services.AddSingleton(new HubFetcher(_worker.FarmStore, HubOptions.FromEnvironment));
         _app = builder.Build();
+        _app.Use(async (context, next) =>
+        {
+            if (_breaks > 0)
+            {
+                _breaks--;
+                context.Abort();
+                return;
+            }
+
+            await next(context);
+        });
         _app.MapGrpcService<ArtifactsService>();
         await _app.StartAsync();
         _client = new EdgeFarmClient(new Uri(_app.Urls.First()));
@@ -100,6 +112,37 @@ public sealed class FarmArtifactsTests : IAsyncLifetime, IDisposable
 
         Assert.Equal(FailureType.Internal, failure!.Type);
         Assert.Contains("Unavailable", failure.Message);
+    }
+
+    [Fact]
+    public async Task A_worker_goes_on_over_broken_streams_and_dead_coordinators()
+    {
+        var bytes = new byte[(2 << 20) + 5];
+        new Random(2).NextBytes(bytes);
+        var stored = await ImportAsync(_worker.FarmStore, "large", path => File.WriteAllBytes(path, bytes));
+        using var nowhere = new EdgeFarmClient(new Uri("http://127.0.0.1:9"));
+        var farm = new FarmArtifacts([nowhere.Artifacts, _client!.Artifacts], _worker.WorkerStore, TimeProvider.System);
+
+        // Calls break off until this many have.
+        _breaks = 3;
+        Assert.Null(await farm.FetchAsync(stored.ToRef("gguf", "large.gguf"), default));
+        Assert.Equal(stored, (await _worker.WorkerStore.StatAsync(stored.Digest, default)).Value);
+
+        _breaks = 3;
+        var made = await ImportAsync(_worker.WorkerStore, "made", path => File.WriteAllBytes(path, [.. bytes.Reverse()]));
+        Assert.Null(await farm.UploadAsync(made, default));
+        Assert.Equal(made, (await _worker.FarmStore.StatAsync(made.Digest, default)).Value);
+        Assert.Equal(0, _breaks);
+    }
+
+    [Fact]
+    public async Task A_worker_gives_up_when_its_deadline_comes()
+    {
+        using var nowhere = new EdgeFarmClient(new Uri("http://127.0.0.1:9"));
+        var farm = new FarmArtifacts([nowhere.Artifacts], _worker.WorkerStore, TimeProvider.System);
+        var stored = await ImportAsync(_worker.WorkerStore, "made", path => File.WriteAllText(path, "made"));
+        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(2));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => farm.UploadAsync(stored, deadline.Token));
     }
 
     [Fact]

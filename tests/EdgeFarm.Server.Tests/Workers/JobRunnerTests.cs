@@ -3,6 +3,7 @@ using EdgeFarm.Artifacts;
 using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.Server.Workers;
+using EdgeFarm.Server.Tests.Support;
 using EdgeFarm.Toolchains.JobHosts;
 
 namespace EdgeFarm.Server.Tests.Workers;
@@ -148,6 +149,28 @@ public sealed class JobRunnerTests : IDisposable
         Assert.False(running.IsCompleted);
         held.Dispose();
         Assert.Null((await running).Failure);
+    }
+
+    [Fact]
+    public async Task A_benchmark_waits_for_the_machine_no_longer_than_one_execution_takes()
+    {
+        // It takes the lock twice. The first wait uses up most of the time, so that the second has only the rest.
+        var time = new ManualTime();
+        var other = new MachineLock(Path.Combine(_worker.Root, "machine"), TimeProvider.System);
+        var held = (await other.AcquireAsync(exclusive: true, _ => { }, default)).Value;
+        var progress = new ProgressLog();
+        var lease = _worker.Lease("Write", kind: JobKind.Benchmark) with { ExecutionTimeout = TimeSpan.FromSeconds(100) };
+        var running = (await _worker.RunnerAsync(time: time)).RunAsync(lease, progress, default);
+        await progress.SeenAsync("a benchmark has it alone");
+        time.Advance(TimeSpan.FromSeconds(70));
+        var shared = other.AcquireAsync(exclusive: false, _ => { }, default);
+        held.Dispose();
+        using var second = (await shared).Value;
+        await progress.SeenAsync("a benchmark needs it alone");
+        Assert.False(running.IsCompleted);
+        time.Advance(TimeSpan.FromSeconds(31));
+
+        Assert.Equal(FailureType.TimedOut, (await running.WaitAsync(TimeSpan.FromMinutes(5))).Failure!.Type);
     }
 
     [Fact]

@@ -40,13 +40,13 @@ internal sealed class WorkerFixture : IDisposable
     public static async Task<HostReport> HostAsync() =>
         await HostProber.ProbeAsync(new HostProbeOptions(Path.GetTempPath(), "test-machine"), default);
 
-    public async Task<JobRunner> RunnerAsync(IArtifactExchange? exchange = null, string? scratch = null) => new(
+    public async Task<JobRunner> RunnerAsync(IArtifactExchange? exchange = null, string? scratch = null, TimeProvider? time = null) => new(
         new JobRunnerSettings(scratch ?? Scratch, await HostAsync(), 0),
         WorkerStore,
         exchange ?? new StoreExchange(FarmStore, WorkerStore),
         Hosts,
         new MachineLock(Path.Combine(Root, "machine"), TimeProvider.System),
-        TimeProvider.System);
+        time ?? TimeProvider.System);
 
     public async Task<ArtifactRef> PutAsync(string text, string fileName = "input.txt")
     {
