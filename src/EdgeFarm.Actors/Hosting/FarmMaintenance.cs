@@ -51,7 +51,7 @@ public static class FarmMaintenance
             .WithFarmSerialization()
             .WithFarmPersistence(database)
             .WithActors((system, registry, resolver) => registry.Register<ProjectionKey>(
-                system.ActorOf(ProjectionActor.Props(resolver.GetService<ProjectionWriter>(), resolver.GetService<ProjectionSignal>()), "projection"))));
+                system.ActorOf(ProjectionActor.Props(resolver.GetService<ProjectionWriter>(), resolver.GetService<ProjectionSignal>(), resolver.GetService<NodeActivity>()), "projection"))));
         using var host = builder.Build();
         await host.StartAsync(cancellationToken);
         try

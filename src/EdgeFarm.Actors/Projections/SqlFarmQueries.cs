@@ -48,7 +48,7 @@ internal sealed class SqlFarmQueries(FarmDatabase database, ProjectionSignal sig
 
     public async Task<IReadOnlyDictionary<string, ArtifactRef>> FindSourcesAsync(string sweepId, CancellationToken cancellationToken)
     {
-        await using var connection = await database.OpenAsync(cancellationToken);
+        await using var connection = await database.OpenRowsAsync(cancellationToken);
         var rows = await connection.Command("select id, artifact from farm_sweep_sources where sweep = @sweep", ("sweep", sweepId))
             .ReadAsync(r => (Id: r.GetString(0), Artifact: ReadModelJson.Read<ArtifactRef>(r.GetString(1))), cancellationToken);
         return rows.ToDictionary(r => r.Id, r => r.Artifact, StringComparer.Ordinal);

@@ -80,7 +80,7 @@ internal static class ClientCommand
         }
         catch (InvalidDataException e)
         {
-            return Fail(terminal, json, "invalid_argument", e.Message, ExitCodes.BadInput);
+            return Failures.Tell(terminal, json, "invalid_argument", e.Message, ExitCodes.BadInput);
         }
 
         using var client = new EdgeFarmClient(address, access);
