@@ -190,7 +190,7 @@ public sealed class FaultScenarios : IDisposable
         Assert.Equal("bad file", (await farm.Queries.FindEntryAsync("s-1/e1", default))!.Failure!.Message);
 
         runner.Outcome = Succeed;
-        Assert.False((await farm.Farm.RetryAsync("s-1", FailureType.TimedOut, default)).IsOk);
+        Assert.Equal(0, (await farm.Farm.RetryAsync("s-1", FailureType.TimedOut, default)).Value);
         Assert.Equal(3, (await farm.Farm.RetryAsync("s-1", FailureType.InvalidInput, default)).Value);
         Assert.Equal(SweepStatus.Completed, (await farm.FinishAsync("s-1")).Sweep.Status);
         await farm.Queries.CaughtUpAsync(default);

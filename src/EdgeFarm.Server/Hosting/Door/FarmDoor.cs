@@ -31,6 +31,7 @@ internal sealed class FarmDoor(RequestDelegate next, TokenFile tokens, int httpP
         ["/edgefarm.v1.Fleet/"] = Readers,
         ["/edgefarm.v1.Artifacts/Stat"] = Readers | FarmRole.Worker,
         ["/edgefarm.v1.Artifacts/Download"] = Readers | FarmRole.Worker,
+        ["/edgefarm.v1.Artifacts/Fetch"] = Writers,
         ["/edgefarm.v1.Artifacts/Upload"] = Writers | FarmRole.Worker,
         ["/edgefarm.link.v1.WorkerLink/Open"] = FarmRole.Worker | FarmRole.Admin,
         ["/grpc.reflection.v1alpha.ServerReflection/"] = Readers,
