@@ -27,7 +27,7 @@ public static class OnnxRuntimeDescriptor
     /// The toolchain. The passes are EdgeFarm's own, so their version belongs to it: it is raised whenever one of them writes something
     /// else for the same input.
     /// </summary>
-    public static EngineIdentity Identity { get; } = new(Id, Release, SourceCommit + "+passes-1");
+    public static EngineIdentity Identity { get; } = new(Id, Release, SourceCommit + "+passes-2");
 
     /// <summary>The toolchain.</summary>
     public static ToolchainDescriptor Value { get; } = new(

@@ -192,6 +192,8 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
         weights = result.Weights.Take(MaxListed).Select(w => new { name = w.Name, format = w.Format, sqnr_db = w.SqnrDb is { } db ? Math.Round(db, 2) : (double?)null }),
         least_sqnr_db = result.Weights.Min(w => w.SqnrDb) is { } least ? Math.Round(least, 2) : (double?)null,
         notes = report.Notes,
+        figures = report.Figures,
+        search = report.Search.Take(MaxListed).Select(s => new { what = s.What, cosine = Math.Round(s.Cosine, 6), integer_weights = s.IntegerWeights, kept = s.Kept }),
     });
 
     private static JobResult Result(EngineIdentity identity)

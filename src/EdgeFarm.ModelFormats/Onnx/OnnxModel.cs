@@ -38,6 +38,20 @@ public sealed class OnnxModel : IDisposable
     public static OnnxModel Wrap(ModelProto proto) => new(proto, null);
 
     /// <summary>
+    /// A copy for trying something out: nodes and signatures are its own, weights are this model's and must not be changed. It must not
+    /// outlive this model.
+    /// </summary>
+    public OnnxModel CopySharingWeights()
+    {
+        var proto = Proto.WithoutGraph();
+        var graph = Proto.Graph.WithoutInitializers();
+        var copy = graph.Clone();
+        copy.Initializer.AddRange(Proto.Graph.Initializer);
+        proto.Graph = copy;
+        return Wrap(proto);
+    }
+
+    /// <summary>
     /// Reads and checks a model and maps its external data. InvalidInput where it is no ONNX model, is truncated, contradicts itself,
     /// is cyclic, or reaches outside its directory; Unsupported where it is sound but beyond what this program reads.
     /// </summary>

@@ -33,6 +33,12 @@ internal sealed class Calibrator : IDisposable
     /// <summary>Samples that are run.</summary>
     public int SampleCount => _samples.Count;
 
+    /// <summary>Shape of each input in the samples, as the model is run on them.</summary>
+    public IReadOnlyDictionary<string, long[]> InputShapes => _samples.Batches.First().Arrays.ToDictionary(a => a.Key, a => a.Value.Shape.ToArray(), StringComparer.Ordinal);
+
+    /// <summary>Samples that are run at a time.</summary>
+    public int Batch => _samples.Batch;
+
     /// <summary>Loads the model with the wanted tensors as outputs.</summary>
     /// <param name="model">The model; it is not changed.</param>
     /// <param name="wanted">Inputs or inner values, without initializers.</param>
@@ -93,11 +99,12 @@ internal sealed class Calibrator : IDisposable
     /// <summary>Runs every sample and hands out each tensor's values. Values are valid during the call only.</summary>
     /// <param name="tensors">Names among <see cref="Tensors"/>.</param>
     /// <param name="take">Takes the sample's number, the tensor's position in <paramref name="tensors"/>, its shape, its values.</param>
-    public void Visit(IReadOnlyList<string> tensors, Action<int, int, long[], ReadOnlySpan<float>> take)
+    /// <param name="maxSamples">Samples after which it ends.</param>
+    public void Visit(IReadOnlyList<string> tensors, Action<int, int, long[], ReadOnlySpan<float>> take, int maxSamples = int.MaxValue)
     {
         var fetched = tensors.Where(t => !_session.Inputs.Contains(t)).ToList();
         var positions = tensors.Select((name, i) => (name, i)).ToDictionary(p => p.name, p => p.i, StringComparer.Ordinal);
-        foreach (var (first, arrays) in _samples.Batches)
+        foreach (var (first, arrays) in _samples.Batches.TakeWhile(b => b.First < maxSamples))
         {
             _context.Cancellation.ThrowIfCancellationRequested();
             foreach (var (name, array) in arrays.Where(a => positions.ContainsKey(a.Key)))

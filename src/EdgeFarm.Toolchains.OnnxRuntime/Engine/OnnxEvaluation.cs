@@ -176,7 +176,8 @@ public static class OnnxEvaluation
             : array.ToInt64s();
     }
 
-    private static List<(float[]? Values, long[] Shape)> RunAll(OrtSession session, IReadOnlyList<string> outputs, IReadOnlyDictionary<string, NpyArray> arrays)
+    /// <summary>Runs one batch; an output that holds no floats is null.</summary>
+    internal static List<(float[]? Values, long[] Shape)> RunAll(OrtSession session, IReadOnlyList<string> outputs, IReadOnlyDictionary<string, NpyArray> arrays)
     {
         var inputs = arrays.ToDictionary(a => a.Key, a => ModelInputs.ToOrt(session, a.Key, a.Value), StringComparer.Ordinal);
         try
@@ -193,7 +194,8 @@ public static class OnnxEvaluation
         }
     }
 
-    private static void Compare(OutputComparison comparison, (float[]? Values, long[] Shape) expected, (float[]? Values, long[] Shape) actual, NpyArray? mask, string output)
+    /// <summary>Adds one output; positions that a mask hides are left out.</summary>
+    internal static void Compare(OutputComparison comparison, (float[]? Values, long[] Shape) expected, (float[]? Values, long[] Shape) actual, NpyArray? mask, string output)
     {
         if (expected.Values is not { Length: > 0 } e || actual.Values is not { } a)
         {
@@ -237,6 +239,7 @@ public static class OnnxEvaluation
         }
     }
 
-    private static NpyArray? Mask(IReadOnlyDictionary<string, NpyArray> arrays) =>
+    /// <summary>The mask among a model's inputs; null where it has none.</summary>
+    internal static NpyArray? Mask(IReadOnlyDictionary<string, NpyArray> arrays) =>
         arrays.FirstOrDefault(a => a.Key.Contains("mask", StringComparison.OrdinalIgnoreCase) && a.Value.Shape.Count == 2).Value;
 }

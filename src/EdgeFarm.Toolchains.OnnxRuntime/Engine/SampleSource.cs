@@ -6,17 +6,21 @@ namespace EdgeFarm.Toolchains.OnnxRuntime.Engine;
 /// <summary>Samples for a model, in batches of the size that it wants (1 where it takes any).</summary>
 internal sealed class SampleSource
 {
-    private SampleSource(int count, IEnumerable<(int First, IReadOnlyDictionary<string, NpyArray> Arrays)> batches) => (Count, Batches) = (count, batches);
+    private SampleSource(int count, int batch, IEnumerable<(int First, IReadOnlyDictionary<string, NpyArray> Arrays)> batches) =>
+        (Count, Batch, Batches) = (count, batch, batches);
 
     /// <summary>Samples in all.</summary>
     public int Count { get; }
+
+    /// <summary>Samples in a batch.</summary>
+    public int Batch { get; }
 
     /// <summary>Number of the first sample of a batch, and an array per input.</summary>
     public IEnumerable<(int First, IReadOnlyDictionary<string, NpyArray> Arrays)> Batches { get; }
 
     /// <summary>Seeded samples.</summary>
     public static SampleSource Seeded(OrtSession session, IReadOnlyDictionary<string, long[]> shapes, int seed, int count) =>
-        new(count, Enumerable.Range(0, count).Select(i => (i, ModelInputs.Seeded(session, shapes, seed + i))));
+        new(count, 1, Enumerable.Range(0, count).Select(i => (i, ModelInputs.Seeded(session, shapes, seed + i))));
 
     /// <summary>Rows of a data set. Arrays that are no input of the model (labels) are left out.</summary>
     /// <exception cref="FailureException">InvalidInput: an input has no array, or one of another shape.</exception>
@@ -55,7 +59,7 @@ internal sealed class SampleSource
             throw Invalid($"'{session.Name}' takes {batch} samples at a time, the data set has {rows}");
         }
 
-        return new SampleSource(count, Enumerable.Range(0, count / batch).Select(b => (b * batch, (IReadOnlyDictionary<string, NpyArray>)Slice(arrays, b * batch, batch))));
+        return new SampleSource(count, batch, Enumerable.Range(0, count / batch).Select(b => (b * batch, (IReadOnlyDictionary<string, NpyArray>)Slice(arrays, b * batch, batch))));
     }
 
     private static Dictionary<string, NpyArray> Slice(Dictionary<string, NpyArray> arrays, int first, int count) =>

@@ -35,6 +35,15 @@ public static class OnnxForms
             ])),
         Form("mixed-int8", "static INT8 wherever the outputs keep cosine 0.98 on the samples, the rest floating point", "5-8", ("OnnxAutoMixedPrecision", [])),
         Form(
+            "qnn-a8w8", "for Qualcomm's NPU: INT8 weights, 8-bit activations, fixed shapes", "5-8",
+            ("QnnPreparation", []), ("OnnxStaticQuantization", [("flavour", "qnn"), ("per_channel", "true")])),
+        Form(
+            "qnn-a16w8", "for Qualcomm's NPU: INT8 weights, 16-bit activations, fixed shapes", "5-8",
+            ("QnnPreparation", []), ("OnnxStaticQuantization", [("flavour", "qnn"), ("activation_type", "uint16"), ("per_channel", "true")])),
+        Form(
+            "openvino-int8", "for OpenVINO: INT8 where weights are constant, all else floating point", "5-8",
+            ("OnnxStaticQuantization", [("flavour", "openvino"), ("per_channel", "true")])),
+        Form(
             "int8", "INT8 weights in blocks of 32, embeddings included; activations stay floating point", "5-8",
             ("OnnxMatMulNBits", [("bits", "8"), ("op_types_to_quantize", "MatMul,Gemm,Gather")])),
         Form(

@@ -2,6 +2,7 @@ using EdgeFarm.Core.Jobs;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes.Dynamic;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes.HalfPrecision;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes.Preparation;
+using EdgeFarm.Toolchains.OnnxRuntime.Passes.Qnn;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes.Static;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes.WeightOnly;
 
@@ -24,6 +25,7 @@ public static class OnnxPasses
         new OnnxFloatToFloat16(),
         new OnnxStaticQuantization(),
         new OnnxAutoMixedPrecision(),
+        new QnnPreparation(),
     ];
 
     /// <summary>The pass of this name, in any case; InvalidInput names the ones there are.</summary>

@@ -37,7 +37,8 @@ internal sealed class NodeFilter
         return _include.Count == 0 || _include.Any(p => p.IsMatch(name)) ? null : "not among the named nodes";
     }
 
-    private static Regex Pattern(string glob) =>
+    /// <summary>A name with <c>*</c> and <c>?</c> as an expression that costs linear time.</summary>
+    public static Regex Pattern(string glob) =>
         new("^" + Regex.Escape(glob).Replace("\\*", ".*", StringComparison.Ordinal).Replace("\\?", ".", StringComparison.Ordinal) + "$",
             RegexOptions.CultureInvariant | RegexOptions.NonBacktracking);
 }

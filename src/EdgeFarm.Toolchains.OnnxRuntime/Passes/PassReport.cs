@@ -18,6 +18,13 @@ public sealed record SkippedOp(string Node, string OpType, string Reason);
 /// <param name="SqnrDb">Signal to quantization noise, dB; null where it was stored without any loss.</param>
 public sealed record WeightError(string Name, string Format, double? SqnrDb);
 
+/// <summary>One model that a search built and ran.</summary>
+/// <param name="What">What was integer in it, in words for the user.</param>
+/// <param name="Cosine">Mean cosine of its outputs with the float model's on the judged samples.</param>
+/// <param name="IntegerWeights">Operators with constant weights that were integer in it.</param>
+/// <param name="Kept">Whether the search went on from it.</param>
+public sealed record SearchStep(string What, double Cosine, int IntegerWeights, bool Kept);
+
 /// <summary>What one pass did.</summary>
 /// <param name="Pass">Its type.</param>
 /// <param name="Parameters">All parameters as used.</param>
@@ -33,6 +40,12 @@ public sealed record PassReport(
 {
     /// <summary>What works, but the user should know before he relies on it.</summary>
     public IReadOnlyList<string> Warnings { get; init; } = [];
+
+    /// <summary>What was counted or measured, by name: <c>cosine</c> and <c>sqnr_db</c> of the outputs on <c>judged_samples</c>, coverage.</summary>
+    public IReadOnlyDictionary<string, double> Figures { get; init; } = new Dictionary<string, double>();
+
+    /// <summary>The models that a search built, in order.</summary>
+    public IReadOnlyList<SearchStep> Search { get; init; } = [];
 
     /// <summary>Whether random input stood in for calibration samples.</summary>
     public bool Synthetic { get; init; }

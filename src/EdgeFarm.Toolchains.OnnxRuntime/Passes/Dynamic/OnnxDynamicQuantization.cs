@@ -31,8 +31,7 @@ public sealed class OnnxDynamicQuantization : OnnxPass
         new("per_channel", PassParameterKind.Boolean, "false", "one scale per output channel instead of one per tensor"),
         new("reduce_range", PassParameterKind.Boolean, "false", "7-bit weights: avoids saturation on CPUs without VNNI"),
         new("op_types_to_quantize", PassParameterKind.Names, "MatMul,Gemm,Gather", "operators to quantize") { Choices = ["MatMul", "Gemm", "Gather", "Conv"] },
-        new("nodes_to_quantize", PassParameterKind.Names, "", "names of the only nodes to quantize, * and ? allowed; empty for all"),
-        new("nodes_to_exclude", PassParameterKind.Names, "", "names of nodes to leave alone, * and ? allowed"),
+        .. CommonParameters.Nodes,
     ];
 
     /// <inheritdoc/>
@@ -61,7 +60,7 @@ public sealed class OnnxDynamicQuantization : OnnxPass
             notes.Add("nodes inside If, Loop and Scan stay as they are");
         }
 
-        var filter = new NodeFilter(arguments.Names("op_types_to_quantize"), arguments.Names("nodes_to_quantize"), arguments.Names("nodes_to_exclude"));
+        var filter = CommonParameters.Filter(arguments);
         var rewriter = new DynamicRewriter(model, arguments, context, filter);
         rewriter.Run();
         if (rewriter.Changed.Count == 0)

@@ -50,7 +50,8 @@ public sealed class OnnxPeepholeOptimizer : OnnxPass
         return new PassReport(Type, arguments.Values, changed, [], [$"{nodes} nodes became {model.Graph.Node.Count}, operator set {opset} became {model.Opset}"]);
     }
 
-    private static void Rewrite(OnnxModel model, string level, PassContext context)
+    /// <summary>Has ONNX Runtime rewrite the model and reads back what it saved.</summary>
+    internal static void Rewrite(OnnxModel model, string level, PassContext context)
     {
         var directory = Directory.CreateTempSubdirectory("edgefarm-prepare-");
         try

@@ -1,10 +1,7 @@
-using System.Globalization;
-using EdgeFarm.Core.Jobs;
 using EdgeFarm.ModelFormats.Onnx;
 using EdgeFarm.ModelFormats.Onnx.Graphs;
 using EdgeFarm.ModelFormats.Onnx.Proto;
 using EdgeFarm.Toolchains.OnnxRuntime.Calibration;
-using EdgeFarm.Toolchains.OnnxRuntime.Engine;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.Static;
 
@@ -14,6 +11,8 @@ namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.Static;
 /// </summary>
 internal sealed class MixedPrecisionSearch
 {
+    private const string OutputUnit = "outputs of multiplications";
+
     private static readonly HashSet<string> Weighted = new(StringComparer.Ordinal) { "Conv", "ConvTranspose", "Gemm", "MatMul" };
 
     private readonly OnnxModel _model;
@@ -21,68 +20,58 @@ internal sealed class MixedPrecisionSearch
     private readonly IReadOnlyDictionary<string, TensorRange> _ranges;
     private readonly PassContext _context;
     private readonly double _goal;
-    private readonly int _samples;
     private readonly List<string> _nodes;
-    private readonly List<string> _outputs;
-    private readonly List<float[]> _expected = [];
+    private readonly HashSet<string> _withWeights = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, NodeProto> _byOutput;
+    private readonly OutputJudge _judge;
     private readonly QdqWriter.WeightCache _cache = new();
 
     /// <summary>Prepares a search.</summary>
     /// <param name="model">The prepared float model; it is not changed.</param>
-    /// <param name="nodes">Candidates, by their position among the sorted nodes.</param>
-    /// <param name="calibrator">Runs the float model, its outputs included.</param>
+    /// <param name="nodes">Candidates, in order.</param>
+    /// <param name="judge">Knows the float model's outputs.</param>
     /// <param name="options">Layout.</param>
     /// <param name="ranges">Bounds of all values of the candidates.</param>
     /// <param name="goal">Least mean cosine of the outputs with the float model's.</param>
-    /// <param name="samples">Samples that each step is judged on.</param>
     /// <param name="context">Samples, threads, cancellation.</param>
     public MixedPrecisionSearch(
-        OnnxModel model, IReadOnlyList<NodeProto> nodes, Calibrator calibrator, StaticOptions options, IReadOnlyDictionary<string, TensorRange> ranges, double goal, int samples, PassContext context)
+        OnnxModel model, IReadOnlyList<NodeProto> nodes, OutputJudge judge, StaticOptions options, IReadOnlyDictionary<string, TensorRange> ranges, double goal, PassContext context)
     {
-        (_model, _options, _ranges, _goal, _samples, _context) = (model, options, ranges, goal, samples, context);
+        (_model, _options, _ranges, _goal, _judge, _context) = (model, options, ranges, goal, judge, context);
         _nodes = [.. nodes.Select(n => n.Output[0])];
-        _outputs = [.. model.Graph.Output.Select(o => o.Name).Where(calibrator.Tensors.Contains)];
-        calibrator.Visit(_outputs, (sample, _, _, values) =>
-        {
-            if (sample < samples)
-            {
-                _expected.Add(values.ToArray());
-            }
-        });
+        _byOutput = nodes.ToDictionary(n => n.Output[0], StringComparer.Ordinal);
+        var graph = new OnnxGraph(model);
+        _withWeights.UnionWith(nodes.Where(n => Weighted.Contains(n.OpType) && n.Input.Any(i => graph.Constant(i) is { DataType: (int)TensorProto.Types.DataType.Float })).Select(n => n.Output[0]));
     }
 
-    /// <summary>Steps in order, for the user.</summary>
-    public List<string> Steps { get; } = [];
+    /// <summary>Models that were built and run, in order.</summary>
+    public List<SearchStep> Steps { get; } = [];
 
-    /// <summary>Models that were built and run.</summary>
-    public int Evaluations { get; private set; }
+    /// <summary>Candidates with constant weights.</summary>
+    public int WeightedCandidates => _withWeights.Count;
 
     /// <summary>First outputs of the nodes to quantize, which operators' outputs stay floating point, and the cosine; null where no weight can be integer.</summary>
     public (HashSet<string> Nodes, HashSet<string> OutputsLeft, double Cosine)? Run()
     {
-        var byOutput = _model.Graph.Node.Where(n => n.Output.Count > 0).ToDictionary(n => n.Output[0], StringComparer.Ordinal);
-        var units = _nodes.GroupBy(n => byOutput[n].OpType).Where(g => !Weighted.Contains(g.Key)).ToDictionary(g => g.Key, g => g.ToList(), StringComparer.Ordinal);
-        var multiplied = _nodes.Where(n => Weighted.Contains(byOutput[n].OpType)).ToList();
-        if (multiplied.Count == 0)
+        var units = _nodes.GroupBy(n => _byOutput[n].OpType).Where(g => !Weighted.Contains(g.Key)).ToDictionary(g => g.Key, g => g.ToList(), StringComparer.Ordinal);
+        var multiplied = _nodes.Where(n => Weighted.Contains(_byOutput[n].OpType)).ToList();
+        if (_withWeights.Count == 0)
         {
             return null;
         }
 
         var everything = new Choice([.. _nodes], []);
-        var quality = Measure(everything);
-        Steps.Add(Line("everything integer", quality));
-        if (quality >= _goal)
+        if (Try("everything integer", everything) is var all && all >= _goal)
         {
-            return (everything.Nodes, everything.OutputsLeft, quality);
+            return (everything.Nodes, everything.OutputsLeft, all);
         }
 
-        var state = new Choice([.. multiplied], ["Conv", "ConvTranspose", "Gemm", "MatMul"]);
-        quality = Measure(state);
-        Steps.Add(Line($"the {multiplied.Count} multiplications integer, all else floating point", quality));
+        var state = new Choice([.. multiplied], [.. Weighted]);
+        var quality = Try($"the {multiplied.Count} multiplications integer, all else floating point", state);
         if (quality < _goal)
         {
             (state, quality) = ChooseMultiplied(state, multiplied);
-            if (quality < _goal || state.Nodes.Count == 0)
+            if (quality < _goal || !state.Nodes.Overlaps(_withWeights))
             {
                 return null;
             }
@@ -94,9 +83,11 @@ internal sealed class MixedPrecisionSearch
         foreach (var (name, alone) in order)
         {
             var choice = With(state, name, units);
-            var cosine = alone < _goal ? alone : Measure(choice);
-            Steps.Add(Line(cosine >= _goal ? $"{name} integer, too" : $"{name} stays floating point, for with it", cosine));
-            if (cosine >= _goal)
+            if (alone < _goal)
+            {
+                Steps.Add(new SearchStep($"{name} integer, too", alone, Count(core), Kept: false));
+            }
+            else if (Try($"{name} integer, too", choice) is var cosine && cosine >= _goal)
             {
                 (state, quality) = (choice, cosine);
             }
@@ -105,13 +96,26 @@ internal sealed class MixedPrecisionSearch
         return (state.Nodes, state.OutputsLeft, quality);
     }
 
-    private const string OutputUnit = "outputs of multiplications";
+    /// <summary>Writes a choice into a model that is a copy of the searched one.</summary>
+    public QdqPlanner Apply(OnnxModel copy, HashSet<string> nodes, HashSet<string> outputsLeft, PassContext context)
+    {
+        var options = _options with { OutputsLeft = outputsLeft };
+        var graph = new OnnxGraph(copy);
+        var chosen = GraphOrder.Sort(copy.Graph.Node)!.Where(n => n.Output.Count > 0 && nodes.Contains(n.Output[0])).ToList();
+        var types = new TensorTypes(graph, chosen, options);
+        var planner = new QdqPlanner(graph, options, _ranges.Keys.ToHashSet(StringComparer.Ordinal), types);
+        chosen.ForEach(planner.Add);
+        new QdqWriter(graph, options, context, _ranges, planner.Plans, types, _cache).Write(planner.Removed);
+        GraphCleanup.RemoveDead(copy);
+        return planner;
+    }
 
-    // The multiplications themselves: each alone tells its place in the order, then the longest beginning that meets the goal is taken.
+    // The multiplications themselves. Alone, each tells its place in the order; the longest beginning that meets the goal is taken by
+    // halving; what comes after it is tried one by one on top, since the harm of two is not the sum of each.
     private (Choice State, double Quality) ChooseMultiplied(Choice state, List<string> multiplied)
     {
         var order = multiplied
-            .Select(node => (node, cosine: Measure(state with { Nodes = [node] })))
+            .Select(node => (node, cosine: Try($"{PassNodes.Label(_byOutput[node])} alone", state with { Nodes = [node] }, ranking: true)))
             .OrderByDescending(c => c.cosine).Select(c => c.node).ToList();
         var (low, high) = (0, order.Count - 1);
         var best = (State: state with { Nodes = [] }, Quality: -1.0);
@@ -119,8 +123,7 @@ internal sealed class MixedPrecisionSearch
         {
             var middle = (low + high + 1) / 2;
             var choice = state with { Nodes = [.. order.Take(middle)] };
-            var cosine = Measure(choice);
-            Steps.Add(Line($"the {middle} least harmful of {order.Count} multiplications integer", cosine));
+            var cosine = Try($"the {middle} least harmful of {order.Count} multiplications integer", choice);
             if (cosine >= _goal)
             {
                 (low, best) = (middle, (choice, cosine));
@@ -131,6 +134,16 @@ internal sealed class MixedPrecisionSearch
             }
         }
 
+        // The one right after the beginning is known to break the goal.
+        foreach (var node in order.Skip(low + 1))
+        {
+            var choice = best.State with { Nodes = [.. best.State.Nodes, node] };
+            if (Try($"{PassNodes.Label(_byOutput[node])} integer, too", choice) is var cosine && cosine >= _goal)
+            {
+                best = (choice, cosine);
+            }
+        }
+
         return best;
     }
 
@@ -138,74 +151,23 @@ internal sealed class MixedPrecisionSearch
         ? state with { OutputsLeft = [] }
         : state with { Nodes = [.. state.Nodes, .. units[name]] };
 
+    private int Count(Choice choice) => choice.Nodes.Count(_withWeights.Contains);
+
+    private double Try(string what, Choice choice, bool ranking = false)
+    {
+        var cosine = Measure(choice);
+        Steps.Add(new SearchStep(what, cosine, Count(choice), !ranking && cosine >= _goal));
+        _context.Log(FormattableString.Invariant($"{what}: cosine {cosine:F4}"));
+        return cosine;
+    }
+
     private double Measure(Choice choice)
     {
         _context.Cancellation.ThrowIfCancellationRequested();
-        Evaluations++;
-        using var copy = OnnxModel.Wrap(_model.Proto.Clone());
+        using var copy = _model.CopySharingWeights();
         Apply(copy, choice.Nodes, choice.OutputsLeft, new PassContext { Cancellation = _context.Cancellation, Threads = _context.Threads });
-        var directory = Directory.CreateTempSubdirectory("edgefarm-search-");
-        try
-        {
-            var path = Path.Combine(directory.FullName, "model.onnx");
-            if (copy.Save(path) is { Failure: { } failure })
-            {
-                throw new FailureException(failure);
-            }
-
-            using var session = OrtSession.Load(path, new OrtSettings { IntraOpThreads = _context.Threads, AllowSpinning = false });
-            return Compare(session);
-        }
-        finally
-        {
-            directory.Delete(recursive: true);
-        }
+        return _judge.Judge(copy).Cosine ?? -1;
     }
-
-    /// <summary>Writes a choice into a model that is a copy of the searched one.</summary>
-    public QdqPlanner Apply(OnnxModel copy, HashSet<string> nodes, HashSet<string> outputsLeft, PassContext context)
-    {
-        var options = _options with { OutputsLeft = outputsLeft };
-        var graph = new OnnxGraph(copy);
-        var planner = new QdqPlanner(graph, options, _ranges.Keys.ToHashSet(StringComparer.Ordinal));
-        foreach (var node in GraphOrder.Sort(copy.Graph.Node)!.Where(n => n.Output.Count > 0 && nodes.Contains(n.Output[0])))
-        {
-            planner.Add(node);
-        }
-
-        new QdqWriter(graph, options, context, _ranges, planner.Plans, _cache).Write(planner.Removed);
-        GraphCleanup.RemoveDead(copy);
-        return planner;
-    }
-
-    private double Compare(OrtSession session)
-    {
-        var comparison = new OutputComparison();
-        var at = 0;
-        foreach (var (_, arrays) in Calibrator.Samples(session, _context, _samples).Batches)
-        {
-            var inputs = arrays.ToDictionary(a => a.Key, a => ModelInputs.ToOrt(session, a.Key, a.Value), StringComparer.Ordinal);
-            try
-            {
-                using var values = session.Run(inputs, _outputs);
-                foreach (var value in values)
-                {
-                    comparison.Add(_expected[at++], ModelInputs.Floats(value)!, 0);
-                }
-            }
-            finally
-            {
-                foreach (var value in inputs.Values)
-                {
-                    value.Dispose();
-                }
-            }
-        }
-
-        return comparison.Cosine ?? -1;
-    }
-
-    private static string Line(string what, double cosine) => string.Create(CultureInfo.InvariantCulture, $"{what}: cosine {cosine:F4}");
 
     private sealed record Choice(HashSet<string> Nodes, HashSet<string> OutputsLeft);
 }

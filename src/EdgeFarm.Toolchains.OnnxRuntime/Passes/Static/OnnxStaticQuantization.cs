@@ -3,26 +3,27 @@ using EdgeFarm.ModelFormats.Onnx;
 using EdgeFarm.ModelFormats.Onnx.Graphs;
 using EdgeFarm.ModelFormats.Onnx.Proto;
 using EdgeFarm.Toolchains.OnnxRuntime.Calibration;
+using EdgeFarm.Toolchains.OnnxRuntime.Engine;
+using EdgeFarm.Toolchains.OnnxRuntime.Passes.Qnn;
 using static EdgeFarm.ModelFormats.Onnx.Proto.TensorProto.Types;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.Static;
 
 /// <summary>
 /// Static quantization in QDQ form: activations get scales from calibration samples, weights and biases from their values. Scales and
-/// zero points are those of ONNX Runtime's own quantizer for MinMax; Percentile and Entropy follow its calibrators.
+/// zero points are those of ONNX Runtime's own quantizer for MinMax; Percentile and Entropy follow its calibrators. What it writes is
+/// run on the CPU provider beside the float model, whose outputs it is held against.
 /// </summary>
 public sealed class OnnxStaticQuantization : OnnxPass
 {
-    internal const string DefaultOps =
-        "Conv,ConvTranspose,Gemm,MatMul,Add,Mul,Relu,Clip,LeakyRelu,Sigmoid,MaxPool,GlobalAveragePool,AveragePool,Split,Reshape,Squeeze,Unsqueeze,Flatten,"
-        + "Transpose,Slice,Resize,Concat,Softmax,LayerNormalization,InstanceNormalization,Gather";
-
-    private const string MoreOps =
-        ",Gelu,Sub,Div,Tanh,HardSigmoid,HardSwish,PRelu,ReduceMean,Sqrt,Pow,Erf,Pad,Expand,DepthToSpace,SpaceToDepth,BatchNormalization,Identity,Tile,GatherElements";
-
     // QuantizeLinear with an axis came with 13; 16-bit and 4-bit types with 21.
     private const long NeededOpset = 13;
     private const long WideOpset = 21;
+
+    // The least range that Qualcomm's provider computes with.
+    private const float QnnLeastRange = 1e-4f;
+
+    private static readonly HashSet<string> QnnLeft = new(StringComparer.Ordinal) { "Cast", "If", "Loop", "Scan", "Constant", "Shape", "Size" };
 
     /// <inheritdoc/>
     public override string Type => "OnnxStaticQuantization";
@@ -36,43 +37,37 @@ public sealed class OnnxStaticQuantization : OnnxPass
     /// <inheritdoc/>
     public override IReadOnlyList<PassParameter> Parameters { get; } =
     [
-        new("activation_type", PassParameterKind.Choice, "uint8", "type of the activations") { Choices = ["uint8", "int8", "uint16", "int16"], Aliases = Olive },
-        new("weight_type", PassParameterKind.Choice, "int8", "type of the weights; signed types are symmetric") { Choices = ["int8", "uint8", "int16", "uint16", "int4"], Aliases = Olive },
-        new("calibrate_method", PassParameterKind.Choice, "MinMax", "how the range of an activation is found") { Choices = ["MinMax", "MovingAverage", "Percentile", "Entropy", "MSE"] },
-        new("percentile", PassParameterKind.Number, "99.999", "share of values within the range, percent; for Percentile") { Minimum = 50, Maximum = 100 },
-        new("num_bins", PassParameterKind.Integer, "2048", "bins of the histogram; for Percentile, Entropy and MSE") { Minimum = 128, Maximum = 65536 },
-        new("percentile_symmetric", PassParameterKind.Boolean, "true", "take the percentile of magnitudes"),
-        new("per_channel", PassParameterKind.Boolean, "false", "one scale per output channel of a weight"),
-        new("reduce_range", PassParameterKind.Boolean, "false", "7-bit weights: avoids saturation on CPUs without VNNI"),
+        new("flavour", PassParameterKind.Choice, "ort", "whose rules the layout follows: ort for CPUs, qnn for Qualcomm's NPU (every operator, nothing that it refuses), openvino (only what is multiplied with constant weights)")
+        {
+            Choices = ["ort", "qnn", "openvino"],
+        },
+        .. StaticParameters.Layout(perChannel: false),
+        .. StaticParameters.Calibration,
         new("activation_symmetric", PassParameterKind.Boolean, "false", "ranges of activations even about 0"),
-        new("minimum_real_range", PassParameterKind.Number, "0", "least width of an activation's range") { Minimum = 0, Maximum = 1 },
+        new("minimum_real_range", PassParameterKind.Number, "0", "least width of a range; qnn takes at least 0.0001") { Minimum = 0, Maximum = 1 },
         new("keep_removable_activations", PassParameterKind.Boolean, "false", "leave Relu and Clip where the range would do their work"),
         new("dedicated_qdq_pair", PassParameterKind.Boolean, "false", "a pair of QuantizeLinear and DequantizeLinear for each reader of a value"),
-        new("op_types_to_quantize", PassParameterKind.Names, DefaultOps, "operators to quantize") { Choices = (DefaultOps + MoreOps).Split(',') },
-        new("op_types_to_exclude_output_quantization", PassParameterKind.Names, "", "operators whose outputs stay floating point") { Choices = (DefaultOps + MoreOps).Split(',') },
-        new("nodes_to_quantize", PassParameterKind.Names, "", "names of the only nodes to quantize, * and ? allowed; empty for all"),
-        new("nodes_to_exclude", PassParameterKind.Names, "", "names of nodes to leave alone, * and ? allowed"),
-        new("max_samples", PassParameterKind.Integer, "0", "most calibration samples; 0 for all") { Minimum = 0, Maximum = int.MaxValue },
+        new("bias_correction", PassParameterKind.Boolean, "false", "take the mean error of rounded weights out of the biases"),
+        new("op_types_to_quantize", PassParameterKind.Names, "", "operators to quantize; empty for the flavour's own") { Choices = (StaticParameters.DefaultOps + StaticParameters.MoreOps).Split(',') },
+        new("op_types_to_exclude_output_quantization", PassParameterKind.Names, "", "operators whose outputs stay floating point") { Choices = (StaticParameters.DefaultOps + StaticParameters.MoreOps).Split(',') },
+        .. CommonParameters.Nodes,
+        new("judged_samples", PassParameterKind.Integer, "8", "samples on which the result's outputs are held against the float model's; 0 for none") { Minimum = 0, Maximum = 10000 },
     ];
-
-    internal static IReadOnlyDictionary<string, string> Olive => new Dictionary<string, string>
-    {
-        ["QInt8"] = "int8",
-        ["QUInt8"] = "uint8",
-        ["QInt16"] = "int16",
-        ["QUInt16"] = "uint16",
-        ["QInt4"] = "int4",
-    };
 
     /// <inheritdoc/>
     protected override PassReport Run(OnnxModel model, PassArguments arguments, PassContext context)
     {
         var options = Options(arguments);
         var notes = Prepare(model, options);
-        var filter = new NodeFilter(arguments.Names("op_types_to_quantize"), arguments.Names("nodes_to_quantize"), arguments.Names("nodes_to_exclude"));
+        if (options.Flavour == Flavour.Qnn)
+        {
+            QnnRules.RefuseOperators(model);
+        }
+
+        var filter = Filter(arguments, options);
         var skipped = new List<SkippedOp>();
         var nodes = new List<NodeProto>();
-        foreach (var node in GraphOrder.Sort(model.Graph.Node)!.Where(n => n.Domain is "" or "ai.onnx" && filter.HasType(n)))
+        foreach (var node in GraphOrder.Sort(model.Graph.Node)!.Where(n => n.Domain is "" or "ai.onnx" && filter.HasType(n) && !(options.Flavour == Flavour.Qnn && QnnLeft.Contains(n.OpType))))
         {
             if (filter.Refusal(node) is { } refusal)
             {
@@ -86,49 +81,26 @@ public sealed class OnnxStaticQuantization : OnnxPass
 
         var graph = new OnnxGraph(model);
         Dictionary<string, TensorRange> ranges;
+        OutputJudge judge;
         int samples;
-        using (var calibrator = Calibrator.Create(model, QdqPlanner.Candidates(graph, nodes), arguments.Integer("max_samples"), context))
+        var outputs = model.Graph.Output.Select(o => o.Name);
+        using (var calibrator = Calibrator.Create(model, QdqPlanner.Candidates(graph, nodes).Concat(outputs), arguments.Integer("max_samples"), context))
         {
-            ranges = AdjustedRanges(graph, nodes, calibrator.Ranges(Calibration(arguments)));
+            ranges = RangeRules.Adjust(graph, nodes, calibrator.Ranges(StaticParameters.Settings(arguments)));
             samples = calibrator.SampleCount;
+            judge = OutputJudge.Capture(model, calibrator, arguments.Integer("judged_samples"), context);
+            if (arguments.Flag("bias_correction"))
+            {
+                var correction = new BiasCorrection(graph, nodes);
+                correction.Measure(calibrator);
+                notes.Add($"{correction.Apply(options)} biases were corrected for the mean error of their weights");
+            }
         }
 
         context.Log($"calibrated {ranges.Count} values on {samples} samples");
-        return Write(model, graph, nodes, options, ranges, arguments, context, skipped, notes, samples);
-    }
-
-    internal static StaticOptions Options(PassArguments arguments) => new()
-    {
-        ActivationType = ParseType(arguments.Text("activation_type")),
-        WeightType = ParseType(arguments.Text("weight_type")),
-        WeightSymmetric = arguments.Text("weight_type").StartsWith("int", StringComparison.Ordinal),
-        ActivationSymmetric = arguments.Flag("activation_symmetric"),
-        PerChannel = arguments.Flag("per_channel"),
-        ReduceRange = arguments.Flag("reduce_range"),
-        MinimumRealRange = (float)arguments.Number("minimum_real_range"),
-        KeepRemovableActivations = arguments.Flag("keep_removable_activations"),
-        DedicatedPairs = arguments.Flag("dedicated_qdq_pair"),
-        OutputsLeft = arguments.Names("op_types_to_exclude_output_quantization").ToHashSet(StringComparer.Ordinal),
-    };
-
-    /// <summary>What is known without samples: Softmax gives 0 to 1, and what Relu or Clip alone reads need not reach beyond their range.</summary>
-    internal static Dictionary<string, TensorRange> AdjustedRanges(OnnxGraph graph, IEnumerable<NodeProto> nodes, IReadOnlyDictionary<string, TensorRange> ranges)
-    {
-        var adjusted = ranges.ToDictionary(StringComparer.Ordinal);
-        foreach (var node in nodes)
-        {
-            if (node.OpType is "Relu" or "Clip" && graph.Readers(node.Input[0]).Count == 1 && !graph.IsOutput(node.Input[0])
-                && adjusted.ContainsKey(node.Input[0]) && adjusted.TryGetValue(node.Output[0], out var range))
-            {
-                adjusted[node.Input[0]] = range;
-            }
-            else if (node.OpType == "Softmax" && adjusted.ContainsKey(node.Output[0]))
-            {
-                adjusted[node.Output[0]] = new TensorRange(0, 1);
-            }
-        }
-
-        return adjusted;
+        // Shapes and indices pass through the same operators; Qualcomm's flavour takes every operator, so there they are no refusals.
+        nodes.RemoveAll(n => options.Flavour == Flavour.Qnn && !n.Output.Any(ranges.ContainsKey));
+        return Write(model, graph, nodes, options, ranges, arguments, context, judge, skipped, notes, samples);
     }
 
     internal static List<string> Prepare(OnnxModel model, StaticOptions options)
@@ -141,7 +113,8 @@ public sealed class OnnxStaticQuantization : OnnxPass
 
         GraphCleanup.DropInitializersFromInputs(model);
         var before = model.Opset;
-        var wide = options.ActivationType is DataType.Int16 or DataType.Uint16 || options.WeightType is DataType.Int16 or DataType.Uint16 or DataType.Int4;
+        var types = options.Overrides.Select(o => o.Type).Append(options.ActivationType).Append(options.WeightType);
+        var wide = types.Any(t => t is DataType.Int16 or DataType.Uint16 or DataType.Int4);
         if (OpsetUpgrade.Raise(model, wide ? WideOpset : NeededOpset) is { Failure: { } failure })
         {
             throw new FailureException(failure);
@@ -155,6 +128,43 @@ public sealed class OnnxStaticQuantization : OnnxPass
         return notes;
     }
 
+    private static NodeFilter Filter(PassArguments arguments, StaticOptions options)
+    {
+        var named = arguments.Names("op_types_to_quantize");
+        IReadOnlyList<string>? types = named.Count > 0 ? named : options.Flavour switch
+        {
+            Flavour.Qnn => null,
+            Flavour.OpenVino => ["MatMul", "Gemm", "Conv", "ConvTranspose"],
+            _ => StaticParameters.DefaultOps.Split(','),
+        };
+        return new NodeFilter(types, arguments.Names("nodes_to_quantize"), arguments.Names("nodes_to_exclude"));
+    }
+
+    private static StaticOptions Options(PassArguments arguments)
+    {
+        var flavour = arguments.Text("flavour") switch { "qnn" => Flavour.Qnn, "openvino" => Flavour.OpenVino, _ => Flavour.Ort };
+        var options = StaticParameters.Options(arguments) with
+        {
+            Flavour = flavour,
+            ActivationSymmetric = arguments.Flag("activation_symmetric"),
+            MinimumRealRange = Math.Max((float)arguments.Number("minimum_real_range"), flavour == Flavour.Qnn ? QnnLeastRange : 0),
+            // OpenVINO drops 16-bit pairs and with them any Relu that their zero point stood for.
+            KeepRemovableActivations = arguments.Flag("keep_removable_activations") || flavour == Flavour.OpenVino,
+            DedicatedPairs = arguments.Flag("dedicated_qdq_pair"),
+            OutputsLeft = arguments.Names("op_types_to_exclude_output_quantization").ToHashSet(StringComparer.Ordinal),
+        };
+        if (flavour == Flavour.Qnn)
+        {
+            QnnRules.RefuseOptions(options);
+        }
+        else if (flavour == Flavour.OpenVino && options.ActivationType is not (DataType.Uint8 or DataType.Int8))
+        {
+            throw new FailureException(Failure.InvalidInput("flavour openvino takes activations of 8 bits: OpenVINO's CPU plug-in ignores pairs of 16 bits"));
+        }
+
+        return options;
+    }
+
     private PassReport Write(
         OnnxModel model,
         OnnxGraph graph,
@@ -163,11 +173,13 @@ public sealed class OnnxStaticQuantization : OnnxPass
         IReadOnlyDictionary<string, TensorRange> ranges,
         PassArguments arguments,
         PassContext context,
+        OutputJudge judge,
         List<SkippedOp> skipped,
         List<string> notes,
         int samples)
     {
-        var planner = new QdqPlanner(graph, options, ranges.Keys.ToHashSet(StringComparer.Ordinal));
+        var types = new TensorTypes(graph, nodes, options);
+        var planner = new QdqPlanner(graph, options, ranges.Keys.ToHashSet(StringComparer.Ordinal), types);
         nodes.ForEach(planner.Add);
         skipped.AddRange(planner.Skipped);
         if (planner.Plans.Count == 0)
@@ -175,7 +187,7 @@ public sealed class OnnxStaticQuantization : OnnxPass
             throw PassNodes.Nothing(Type, "wanted operator", skipped);
         }
 
-        var writer = new QdqWriter(graph, options, context, ranges, planner.Plans);
+        var writer = new QdqWriter(graph, options, context, ranges, planner.Plans, types);
         writer.Write(planner.Removed);
         GraphCleanup.RemoveDead(model);
         if (writer.RaisedWeights > 0)
@@ -183,32 +195,61 @@ public sealed class OnnxStaticQuantization : OnnxPass
             notes.Add($"the scales of {writer.RaisedWeights} weights were raised, because their biases would not have fitted 32 bits");
         }
 
+        if (writer.Conversions > 0)
+        {
+            notes.Add($"{writer.Conversions} values are converted between integer types");
+        }
+
         notes.Add($"{samples} calibration samples{(context.Calibration is null ? " of seeded random input" : "")}");
+        var warnings = new List<string>();
+        if (context.Calibration is null)
+        {
+            warnings.Add("calibrated on random input, because no calibration data was given: its ranges say little about real input");
+        }
+
+        if (options.Flavour == Flavour.Qnn)
+        {
+            warnings.AddRange(QnnRules.Prove(model, notes));
+        }
+
         return new PassReport(Type, arguments.Values, planner.Changed, skipped, notes)
         {
+            Figures = Judge(model, judge),
             Synthetic = context.Calibration?.Synthetic ?? true,
-            Warnings = context.Calibration is null ? ["calibrated on random input, because no calibration data was given: its ranges say little about real input"] : [],
+            Warnings = warnings,
         };
     }
 
-    internal static CalibrationMethod Method(PassArguments arguments) => arguments.Text("calibrate_method") switch
+    private static SortedDictionary<string, double> Judge(OnnxModel model, OutputJudge judge)
     {
-        "MovingAverage" => CalibrationMethod.MovingAverage,
-        "Percentile" => CalibrationMethod.Percentile,
-        "Entropy" => CalibrationMethod.Entropy,
-        "MSE" => CalibrationMethod.Mse,
-        _ => CalibrationMethod.MinMax,
-    };
+        var figures = new SortedDictionary<string, double>(StringComparer.Ordinal);
+        if (judge.IsEmpty)
+        {
+            return figures;
+        }
 
-    private static CalibrationSettings Calibration(PassArguments arguments) =>
-        new(Method(arguments), arguments.Number("percentile"), arguments.Integer("num_bins"), arguments.Flag("percentile_symmetric"));
+        OutputComparison comparison;
+        try
+        {
+            comparison = judge.Judge(model);
+        }
+        catch (FailureException e) when (e.Failure.Type == FailureType.Unsupported)
+        {
+            // The CPU provider has no kernels for this form; the proof of the whole chain says so.
+            return figures;
+        }
 
-    internal static DataType ParseType(string name) => name switch
-    {
-        "int8" => DataType.Int8,
-        "uint8" => DataType.Uint8,
-        "int16" => DataType.Int16,
-        "uint16" => DataType.Uint16,
-        _ => DataType.Int4,
-    };
+        figures["judged_samples"] = judge.Samples;
+        if (comparison.Cosine is { } cosine)
+        {
+            figures["cosine"] = cosine;
+        }
+
+        if (comparison.SqnrDb is { } decibel)
+        {
+            figures["sqnr_db"] = decibel;
+        }
+
+        return figures;
+    }
 }

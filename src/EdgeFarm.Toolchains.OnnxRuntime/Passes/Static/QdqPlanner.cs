@@ -19,6 +19,7 @@ internal sealed class QdqPlanner
     private readonly OnnxGraph _graph;
     private readonly StaticOptions _options;
     private readonly IReadOnlySet<string> _calibrated;
+    private readonly TensorTypes _types;
     private readonly Dictionary<string, TensorPlan> _plans = new(StringComparer.Ordinal);
     private readonly HashSet<NodeProto> _removed = [];
     private readonly Dictionary<string, int> _reads = new(StringComparer.Ordinal);
@@ -27,9 +28,10 @@ internal sealed class QdqPlanner
     /// <param name="graph">The graph.</param>
     /// <param name="options">Layout.</param>
     /// <param name="calibrated">Float values that have bounds.</param>
-    public QdqPlanner(OnnxGraph graph, StaticOptions options, IReadOnlySet<string> calibrated)
+    /// <param name="types">Types of the values.</param>
+    public QdqPlanner(OnnxGraph graph, StaticOptions options, IReadOnlySet<string> calibrated, TensorTypes types)
     {
-        (_graph, _options, _calibrated) = (graph, options, calibrated);
+        (_graph, _options, _calibrated, _types) = (graph, options, calibrated, types);
         foreach (var read in graph.Proto.Node.SelectMany(GraphOrder.Reads))
         {
             _reads[read] = _reads.GetValueOrDefault(read) + 1;
@@ -77,14 +79,20 @@ internal sealed class QdqPlanner
 
     private string? Multiply(NodeProto node, int axis, bool biased)
     {
+        var constant = IsFloatConstant(node.Input[1]);
+        if (_options.InputsOnly && !constant)
+        {
+            return "its weight is not a constant";
+        }
+
         if (!Activation(node.Input[0]))
         {
             return "its input is no float value with bounds";
         }
 
-        if (IsFloatConstant(node.Input[1]))
+        if (constant)
         {
-            Constant(node.Input[1], _options.PerChannel ? axis : null, asActivation: false);
+            Constant(node.Input[1], _options.HasChannels(node, node.Input[1]) ? axis : null, asActivation: false);
         }
         else if (!Activation(node.Input[1]))
         {
@@ -93,7 +101,7 @@ internal sealed class QdqPlanner
 
         if (biased && node.Input.Count > 2 && IsFloatConstant(node.Input[2]))
         {
-            _plans.TryAdd(node.Input[2], new BiasPlan(node.Input[2], node.Input[0], node.Input[1]));
+            Bias(node, node.Input[2]);
         }
 
         Outputs(node);
@@ -102,12 +110,17 @@ internal sealed class QdqPlanner
 
     private string? MatMul(NodeProto node)
     {
+        if (_options.InputsOnly && !node.Input.Any(IsFloatConstant))
+        {
+            return "its weight is not a constant";
+        }
+
         foreach (var input in node.Input)
         {
             if (IsFloatConstant(input))
             {
                 var matrix = _graph.Constant(input)!.Dims.Count == 2;
-                Constant(input, _options.PerChannel && _options.PerChannelMatMul && matrix && input == node.Input[1] ? 1 : null, asActivation: false);
+                Constant(input, matrix && input == node.Input[1] && _options.HasChannels(node, input) ? 1 : null, asActivation: false);
             }
             else if (!Activation(input))
             {
@@ -128,10 +141,11 @@ internal sealed class QdqPlanner
 
         if (node.Input.Count > 1 && IsFloatConstant(node.Input[1]))
         {
-            Constant(node.Input[1], null, asActivation: false);
+            // Qualcomm's layer normalization takes no other scale with unsigned activations.
+            Constant(node.Input[1], null, asActivation: false, _options.Flavour == Flavour.Qnn ? DataType.Uint8 : null);
             if (node.Input.Count > 2 && IsFloatConstant(node.Input[2]))
             {
-                _plans.TryAdd(node.Input[2], new BiasPlan(node.Input[2], node.Input[0], node.Input[1]));
+                Bias(node, node.Input[2]);
             }
         }
 
@@ -182,6 +196,11 @@ internal sealed class QdqPlanner
 
     private string? Generic(NodeProto node)
     {
+        if (GraphOrder.Subgraphs(node).Any())
+        {
+            return "it holds a graph of its own";
+        }
+
         var floats = node.Input.Where(i => i.Length > 0 && (IsFloatConstant(i) || _calibrated.Contains(i))).ToList();
         if (floats.Count == 0 || !node.Output.Any(_calibrated.Contains))
         {
@@ -206,7 +225,7 @@ internal sealed class QdqPlanner
 
     private bool Outputs(NodeProto node)
     {
-        if (_options.OutputsLeft.Contains(node.OpType))
+        if (_options.InputsOnly || _options.OutputsLeft.Contains(node.OpType))
         {
             return true;
         }
@@ -236,13 +255,15 @@ internal sealed class QdqPlanner
         return true;
     }
 
-    private void Constant(string name, int? axis, bool asActivation)
+    private void Constant(string name, int? axis, bool asActivation, DataType? fixedType = null)
     {
         if (!_plans.TryGetValue(name, out var known) || (known is ConstantPlan { Axis: not null } && axis is null))
         {
-            _plans[name] = new ConstantPlan(name, axis, asActivation);
+            _plans[name] = new ConstantPlan(name, axis, asActivation) { Fixed = fixedType };
         }
     }
+
+    private void Bias(NodeProto node, string name) => _plans.TryAdd(name, new BiasPlan(name, node.Input[0], _types.Of(node), node.Input[1]));
 
     private bool IsFloatConstant(string name) =>
         _graph.Constant(name) is { } tensor && tensor.DataType == (int)DataType.Float && OnnxTensors.ElementCount(tensor.Dims) > 0

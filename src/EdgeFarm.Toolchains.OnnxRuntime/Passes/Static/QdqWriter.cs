@@ -12,31 +12,47 @@ namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.Static;
 /// <summary>Writes a plan into the graph: QuantizeLinear and DequantizeLinear around values, DequantizeLinear behind constants.</summary>
 internal sealed class QdqWriter
 {
+    // Codes of 16 bits for the outputs of these, as Qualcomm's provider fixes them.
+    private static readonly Dictionary<string, QuantScale> Pinned = new(StringComparer.Ordinal)
+    {
+        ["Sigmoid"] = new(1f / 65536, 0),
+        ["Tanh"] = new(1f / 32768, 32768),
+    };
+
     private readonly OnnxGraph _graph;
     private readonly StaticOptions _options;
     private readonly PassContext _context;
     private readonly IReadOnlyDictionary<string, TensorRange> _ranges;
     private readonly Dictionary<string, TensorPlan> _plans;
-    private readonly Dictionary<string, Parameters> _parameters = new(StringComparer.Ordinal);
-    private readonly List<NodeProto> _nodes = [];
+    private readonly TensorTypes _types;
 
-    // Reader's view of a tensor: its name is replaced by these, or by a new DequantizeLinear for each reader.
-    private readonly Dictionary<string, Func<string>> _views = new(StringComparer.Ordinal);
+    // By tensor and by the type in which it is read: a value that is converted has parameters in two types.
+    private readonly Dictionary<(string Name, DataType Type), Parameters> _parameters = [];
+    private readonly Dictionary<(string Name, DataType Type), Func<string>> _views = [];
+    private readonly List<NodeProto> _nodes = [];
     private readonly Dictionary<string, string> _renamed = new(StringComparer.Ordinal);
     private readonly Dictionary<string, float[]> _raisedScales = new(StringComparer.Ordinal);
-
     private readonly WeightCache _cache;
 
     public QdqWriter(
-        OnnxGraph graph, StaticOptions options, PassContext context, IReadOnlyDictionary<string, TensorRange> ranges, IReadOnlyCollection<TensorPlan> plans, WeightCache? cache = null)
+        OnnxGraph graph,
+        StaticOptions options,
+        PassContext context,
+        IReadOnlyDictionary<string, TensorRange> ranges,
+        IReadOnlyCollection<TensorPlan> plans,
+        TensorTypes types,
+        WeightCache? cache = null)
     {
         _cache = cache ?? new WeightCache();
-        (_graph, _options, _context, _ranges) = (graph, options, context, ranges);
+        (_graph, _options, _context, _ranges, _types) = (graph, options, context, ranges, types);
         _plans = plans.ToDictionary(p => p.Name, StringComparer.Ordinal);
     }
 
     /// <summary>Weights whose scale was raised because their bias would not have fitted 32 bits.</summary>
     public int RaisedWeights => _raisedScales.Count;
+
+    /// <summary>Values that some operator reads in another type than they are made in.</summary>
+    public int Conversions { get; private set; }
 
     /// <summary>Rewrites the graph.</summary>
     /// <param name="removed">Relu and Clip nodes that go: their producer takes over their output.</param>
@@ -57,8 +73,8 @@ internal sealed class QdqWriter
             _context.Cancellation.ThrowIfCancellationRequested();
             switch (plan)
             {
-                case ConstantPlan constant:
-                    WriteConstant(constant);
+                case ConstantPlan:
+                    // Written in the types in which it is read.
                     break;
                 case BiasPlan bias:
                     WriteBias(bias);
@@ -73,10 +89,7 @@ internal sealed class QdqWriter
         {
             for (var i = 0; i < node.Input.Count; i++)
             {
-                if (_views.TryGetValue(node.Input[i], out var view))
-                {
-                    node.Input[i] = view();
-                }
+                node.Input[i] = View(node, node.Input[i]);
             }
 
             for (var i = 0; i < node.Output.Count; i++)
@@ -90,28 +103,60 @@ internal sealed class QdqWriter
         _graph.ReplaceNodes(GraphOrder.Sort(_nodes) ?? throw new InvalidOperationException("QDQ nodes closed a cycle"));
     }
 
-    private void WriteValue(string name)
+    private string View(NodeProto node, string name)
     {
-        var parameters = Parameterize(name);
-        var output = _graph.IsOutput(name);
-        var source = name;
-        if (output)
+        if (!_plans.TryGetValue(name, out var plan))
         {
-            source = _renamed[name] = _graph.UniqueName($"{name}_QuantizeLinear_Input");
+            return name;
         }
 
-        if (output)
+        var key = (name, plan switch { BiasPlan => DataType.Int32, ConstantPlan constant => Key(constant, _types.Read(node, name)), _ => _types.Read(node, name) });
+        if (plan is ConstantPlan written)
         {
-            Dequantize(name, Quantize(name, source, parameters), parameters, name);
+            WriteConstant(written, key.Item2);
         }
-        else if (_options.DedicatedPairs)
+        else if (plan is not BiasPlan && key.Item2 != _types.Own(name) && !_views.ContainsKey(key))
         {
-            _views[name] = () => Dequantize(name, Quantize(name, source, parameters), parameters, _graph.UniqueName($"{name}_DequantizeLinear_Output"));
+            Convert(name, key.Item2);
+        }
+
+        return _views.TryGetValue(key, out var view) ? view() : name;
+    }
+
+    private void WriteValue(string name)
+    {
+        var type = _types.Own(name);
+        var parameters = Parameterize(name, type);
+        if (_graph.IsOutput(name))
+        {
+            var source = _renamed[name] = _graph.UniqueName($"{name}_QuantizeLinear_Input");
+            Dequantize(name, Quantize(name, source, parameters), parameters, name);
         }
         else
         {
-            var view = Dequantize(name, Quantize(name, source, parameters), parameters, _graph.UniqueName($"{name}_DequantizeLinear_Output"));
-            _views[name] = () => view;
+            AddView(name, type, () => Dequantize(name, Quantize(name, name, parameters), parameters, _graph.UniqueName($"{name}_DequantizeLinear_Output")));
+        }
+    }
+
+    // From one type to another through float: the form that providers recognize.
+    private void Convert(string name, DataType type)
+    {
+        Conversions++;
+        var parameters = Parameterize(name, type);
+        var source = _views.TryGetValue((name, _types.Own(name)), out var own) ? own : () => name;
+        AddView(name, type, () => Dequantize(name, Quantize(name, source(), parameters), parameters, _graph.UniqueName($"{name}_DequantizeLinear_Output")));
+    }
+
+    private void AddView(string name, DataType type, Func<string> make)
+    {
+        if (_options.DedicatedPairs)
+        {
+            _views[(name, type)] = make;
+        }
+        else
+        {
+            var view = make();
+            _views[(name, type)] = () => view;
         }
     }
 
@@ -129,29 +174,29 @@ internal sealed class QdqWriter
         return output;
     }
 
-    private Parameters Parameterize(string name)
+    private Parameters Parameterize(string name, DataType type)
     {
-        if (_parameters.TryGetValue(name, out var known))
+        // A constant table is its own source of parameters; it stands before its readers.
+        if (_plans[name] is ConstantPlan constant)
+        {
+            return WriteConstant(constant, Key(constant, type));
+        }
+
+        if (_parameters.TryGetValue((name, type), out var known))
         {
             return known;
         }
 
         if (_plans[name] is SharedPlan shared)
         {
-            // A constant table is its own source of parameters; it stands before its readers.
-            return _parameters[name] = Parameterize(shared.Source);
+            return _parameters[(name, type)] = Parameterize(shared.Source, type);
         }
 
-        if (_plans[name] is ConstantPlan constant)
-        {
-            WriteConstant(constant);
-            return _parameters[name];
-        }
-
-        var range = _options.Activation(name);
         var bounds = _ranges[name];
-        var scale = LinearQuantizer.ScaleFor(bounds.Min, bounds.Max, range, _options.MinimumRealRange);
-        return _parameters[name] = Store(name, range.DataType, [scale], []);
+        var scale = _options.Flavour == Flavour.Qnn && type == DataType.Uint16 && _graph.Producer(name) is { } producer && Pinned.TryGetValue(producer.OpType, out var pinned)
+            ? pinned
+            : LinearQuantizer.ScaleFor(bounds.Min, bounds.Max, _options.Activation(type), _options.MinimumRealRange);
+        return _parameters[(name, type)] = Store(name, type, [scale], []);
     }
 
     private Parameters Store(string name, DataType type, IReadOnlyList<QuantScale> scales, long[] dims)
@@ -161,28 +206,36 @@ internal sealed class QdqWriter
         return new Parameters(scaleName, zeroName, [.. scales]);
     }
 
-    private void WriteConstant(ConstantPlan plan)
+    private DataType Key(ConstantPlan plan, DataType readAs) => plan.AsActivation ? readAs : Range(plan, readAs).DataType;
+
+    private QuantRange Range(ConstantPlan plan, DataType readAs) =>
+        plan.Fixed is { } type ? QuantRange.Of(type, symmetric: false, reduce: false)
+        : plan.AsActivation ? _options.Activation(_options.Override(plan.Name) ?? readAs)
+        : _options.Weight(plan.Name, plan.Axis is not null);
+
+    private Parameters WriteConstant(ConstantPlan plan, DataType type)
     {
-        if (_parameters.ContainsKey(plan.Name))
+        if (_parameters.TryGetValue((plan.Name, type), out var known))
         {
-            return;
+            return known;
         }
 
         var tensor = _graph.Constant(plan.Name)!;
         var values = OnnxTensors.Floats(tensor);
-        var range = plan.AsActivation ? _options.Activation(plan.Name) : _options.Weight(plan.Name);
+        var range = Range(plan, type);
         var scales = WeightScales(plan, tensor, values, range);
         var inner = plan.Axis is { } axis ? (int)tensor.Dims.Skip(axis + 1).Aggregate(1L, (a, d) => a * d) : values.Length;
         var codes = _raisedScales.ContainsKey(plan.Name)
             ? QuantCodes.Quantize(values, scales, inner, range)
             : _cache.Codes(plan, range, tensor, scales, inner);
         var parameters = Store(plan.Name, range.DataType, scales, plan.Axis is null ? [] : [scales.Length]);
-        _parameters[plan.Name] = parameters;
+        _parameters[(plan.Name, type)] = parameters;
         var codesName = _graph.AddInitializer(OnnxTensors.Create(_graph.UniqueName($"{plan.Name}_quantized"), range.DataType, [.. tensor.Dims], codes));
         var view = Dequantize(plan.Name, codesName, parameters, _graph.UniqueName($"{plan.Name}_DequantizeLinear_Output"), plan.Axis);
-        _views[plan.Name] = () => view;
-        var type = OnnxTensors.TypeName((int)range.DataType);
-        _context.Weights.Add(new QdqWeight(tensor, $"{type}{(plan.Axis is null ? "" : " per-channel")}", range.DataType, codesName, parameters.Scale, parameters.Zero, inner));
+        _views[(plan.Name, type)] = () => view;
+        var format = $"{OnnxTensors.TypeName((int)range.DataType)}{(plan.Axis is null ? "" : " per-channel")}";
+        _context.Weights.Add(new QdqWeight(tensor, format, range.DataType, codesName, parameters.Scale, parameters.Zero, inner));
+        return parameters;
     }
 
     private QuantScale[] WeightScales(ConstantPlan plan, TensorProto tensor, ReadOnlySpan<float> values, QuantRange range)
@@ -193,11 +246,11 @@ internal sealed class QdqWriter
             var channels = (int)tensor.Dims[axis];
             var inner = (int)tensor.Dims.Skip(axis + 1).Aggregate(1L, (a, d) => a * d);
             var (min, max) = LinearQuantizer.ChannelRanges(values, channels, inner);
-            scales = [.. min.Zip(max, (low, high) => LinearQuantizer.ScaleFor(low, high, range))];
+            scales = [.. min.Zip(max, (low, high) => LinearQuantizer.ScaleFor(low, high, range, _options.MinimumRealRange))];
         }
         else
         {
-            scales = [LinearQuantizer.ScaleFor(TensorPrimitives.Min(values), TensorPrimitives.Max(values), range)];
+            scales = [LinearQuantizer.ScaleFor(TensorPrimitives.Min(values), TensorPrimitives.Max(values), range, _options.MinimumRealRange)];
         }
 
         return _raisedScales.TryGetValue(plan.Name, out var raised) ? [.. scales.Zip(raised, (s, r) => s with { Scale = r })] : scales;
@@ -206,7 +259,7 @@ internal sealed class QdqWriter
     // A bias has the product of two scales. Where that is too small for its value in 32 bits, the weight's scale gives way.
     private void RaiseWeightScale(BiasPlan bias)
     {
-        if (_plans.GetValueOrDefault(bias.Weight) is not ConstantPlan { AsActivation: false } weight || !_options.WeightSymmetric)
+        if (_plans.GetValueOrDefault(bias.Weight) is not ConstantPlan { AsActivation: false } weight || !Range(weight, default).Symmetric)
         {
             return;
         }
@@ -214,9 +267,9 @@ internal sealed class QdqWriter
         const double Margin = 1.0001;
         const double Codes = (double)int.MaxValue - (int.MinValue + 1);
         var tensor = _graph.Constant(weight.Name)!;
-        var scales = WeightScales(weight, tensor, OnnxTensors.Floats(tensor), _options.Weight(weight.Name));
+        var scales = WeightScales(weight, tensor, OnnxTensors.Floats(tensor), Range(weight, default));
         var values = OnnxTensors.Floats(_graph.Constant(bias.Name)!);
-        var input = Parameterize(bias.Input).Scales[0].Scale;
+        var input = Parameterize(bias.Input, bias.InputType).Scales[0].Scale;
         var raised = scales.Select(s => s.Scale).ToArray();
         var changed = false;
         for (var c = 0; c < raised.Length; c++)
@@ -239,11 +292,13 @@ internal sealed class QdqWriter
 
     private void WriteBias(BiasPlan plan)
     {
-        if (!_parameters.TryGetValue(plan.Input, out var input) || !_parameters.TryGetValue(plan.Weight, out var weight))
+        if (!_plans.TryGetValue(plan.Input, out _) || _plans.GetValueOrDefault(plan.Weight) is not ConstantPlan { AsActivation: false } multiplied)
         {
             return;
         }
 
+        var input = Parameterize(plan.Input, plan.InputType);
+        var weight = WriteConstant(multiplied, Key(multiplied, default));
         var tensor = _graph.Constant(plan.Name)!;
         var values = OnnxTensors.Floats(tensor);
         var scales = Array.ConvertAll(weight.Scales, s => new QuantScale(input.Scales[0].Scale * s.Scale, 0));
@@ -265,7 +320,7 @@ internal sealed class QdqWriter
         var codesName = _graph.AddInitializer(OnnxTensors.Create(
             _graph.UniqueName($"{plan.Name}_quantized"), DataType.Int32, [.. tensor.Dims], MemoryMarshal.AsBytes(codes.AsSpan()).ToArray()));
         var view = Dequantize(plan.Name, codesName, new Parameters(scaleName, zeroName, scales), _graph.UniqueName($"{plan.Name}_DequantizeLinear_Output"), scales.Length == 1 ? null : 0);
-        _views[plan.Name] = () => view;
+        _views[(plan.Name, DataType.Int32)] = () => view;
     }
 
     /// <summary>Codes of weights by how they are quantized: a search writes the same ones again and again.</summary>

@@ -28,8 +28,7 @@ public sealed class OnnxMatMulNBits : OnnxPass
         new("algorithm", PassParameterKind.Choice, "rtn", "rtn rounds to the nearest code, hqq optimizes zero points (slower to run)") { Choices = ["rtn", "hqq"] },
         new("accuracy_level", PassParameterKind.Integer, "4", "how activations are multiplied: 0 as the runtime likes, 1 float32, 4 int8") { Minimum = 0, Maximum = 4 },
         new("op_types_to_quantize", PassParameterKind.Names, "MatMul,Gemm", "operators to quantize") { Choices = ["MatMul", "Gemm", "Gather"] },
-        new("nodes_to_quantize", PassParameterKind.Names, "", "names of the only nodes to quantize, * and ? allowed; empty for all"),
-        new("nodes_to_exclude", PassParameterKind.Names, "", "names of nodes to leave alone, * and ? allowed"),
+        .. CommonParameters.Nodes,
     ];
 
     /// <inheritdoc/>
@@ -59,7 +58,7 @@ public sealed class OnnxMatMulNBits : OnnxPass
             notes.Add($"operator set raised from {before} to {model.Opset}");
         }
 
-        var filter = new NodeFilter(types, arguments.Names("nodes_to_quantize"), arguments.Names("nodes_to_exclude"));
+        var filter = CommonParameters.Filter(arguments);
         var rewriter = new BlockRewriter(model, arguments, context, filter);
         rewriter.Run();
         if (rewriter.Changed.Count == 0)

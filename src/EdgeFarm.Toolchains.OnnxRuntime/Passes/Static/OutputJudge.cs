@@ -1,0 +1,76 @@
+using EdgeFarm.Core.Jobs;
+using EdgeFarm.ModelFormats.Onnx;
+using EdgeFarm.Toolchains.OnnxRuntime.Calibration;
+using EdgeFarm.Toolchains.OnnxRuntime.Engine;
+
+namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.Static;
+
+/// <summary>Remembers a float model's outputs on some samples and holds changed models against them, by running these on the CPU.</summary>
+internal sealed class OutputJudge
+{
+    private readonly List<string> _outputs;
+    private readonly Dictionary<(int Sample, int Output), (float[] Values, long[] Shape)> _expected = [];
+    private readonly PassContext _context;
+
+    private OutputJudge(List<string> outputs, int samples, PassContext context) => (_outputs, Samples, _context) = (outputs, samples, context);
+
+    /// <summary>Samples that are compared.</summary>
+    public int Samples { get; }
+
+    /// <summary>Whether there is anything to compare.</summary>
+    public bool IsEmpty => _outputs.Count == 0 || Samples == 0;
+
+    /// <summary>Runs the float model.</summary>
+    /// <param name="model">Names the outputs.</param>
+    /// <param name="calibrator">Runs it; the outputs are among its tensors where they are floats.</param>
+    /// <param name="samples">Most samples.</param>
+    /// <param name="context">Samples, threads, cancellation.</param>
+    public static OutputJudge Capture(OnnxModel model, Calibrator calibrator, int samples, PassContext context)
+    {
+        var judge = new OutputJudge([.. model.Graph.Output.Select(o => o.Name).Where(calibrator.Tensors.Contains)], Math.Min((samples + calibrator.Batch - 1) / calibrator.Batch * calibrator.Batch, calibrator.SampleCount), context);
+        if (!judge.IsEmpty)
+        {
+            calibrator.Visit(judge._outputs, (sample, output, shape, values) => judge._expected[(sample, output)] = (values.ToArray(), shape), judge.Samples);
+        }
+
+        return judge;
+    }
+
+    /// <summary>Runs another model with the same inputs and outputs.</summary>
+    /// <exception cref="FailureException">What ONNX Runtime has against it.</exception>
+    public OutputComparison Judge(OnnxModel changed)
+    {
+        var directory = Directory.CreateTempSubdirectory("edgefarm-judge-");
+        try
+        {
+            var path = Path.Combine(directory.FullName, "model.onnx");
+            if (changed.Save(path) is { Failure: { } failure })
+            {
+                throw new FailureException(failure);
+            }
+
+            using var session = OrtSession.Load(path, new OrtSettings { IntraOpThreads = _context.Threads, AllowSpinning = false });
+            return Compare(session);
+        }
+        finally
+        {
+            directory.Delete(recursive: true);
+        }
+    }
+
+    private OutputComparison Compare(OrtSession session)
+    {
+        var comparison = new OutputComparison();
+        foreach (var (first, arrays) in Calibrator.Samples(session, _context, Samples).Batches)
+        {
+            _context.Cancellation.ThrowIfCancellationRequested();
+            var actual = OnnxEvaluation.RunAll(session, _outputs, arrays);
+            for (var o = 0; o < actual.Count; o++)
+            {
+                OnnxEvaluation.Compare(comparison, _expected[(first, o)], actual[o], OnnxEvaluation.Mask(arrays), _outputs[o]);
+            }
+        }
+
+        return comparison;
+    }
+}
