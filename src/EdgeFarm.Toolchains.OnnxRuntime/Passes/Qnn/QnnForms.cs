@@ -39,7 +39,8 @@ internal static class QnnForms
                 form = form with { ClippedSymmetric = node.OpType == "Clip" && HasMiddleZero(graph, node.Output[0]) };
             }
 
-            yield return (node, floats.Count < 2 ? form : WithSecond(graph, node, form, floats[1]));
+            // The bounds of Clip and the value of Pad are no data.
+            yield return (node, floats.Count < 2 || node.OpType is "Clip" or "Pad" ? form : WithSecond(graph, node, form, floats[1]));
         }
     }
 

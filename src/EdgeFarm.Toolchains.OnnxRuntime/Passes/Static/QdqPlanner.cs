@@ -21,7 +21,7 @@ internal sealed class QdqPlanner
     private readonly IReadOnlySet<string> _calibrated;
     private readonly TensorTypes _types;
     private readonly Dictionary<string, TensorPlan> _plans = new(StringComparer.Ordinal);
-    private readonly HashSet<NodeProto> _removed = [];
+    private readonly HashSet<NodeProto> _removed = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<string, int> _reads = new(StringComparer.Ordinal);
 
     /// <summary>Prepares a plan.</summary>

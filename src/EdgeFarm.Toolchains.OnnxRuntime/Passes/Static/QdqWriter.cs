@@ -105,7 +105,8 @@ internal sealed class QdqWriter
 
     private string View(NodeProto node, string name)
     {
-        if (!_plans.TryGetValue(name, out var plan))
+        // Where only what is multiplied with constants is quantized, all else goes on reading floats.
+        if (!_plans.TryGetValue(name, out var plan) || (_options.InputsOnly && !_types.Has(node)))
         {
             return name;
         }

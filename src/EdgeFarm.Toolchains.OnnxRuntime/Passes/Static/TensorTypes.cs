@@ -11,7 +11,8 @@ namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.Static;
 /// </summary>
 internal sealed class TensorTypes
 {
-    private readonly Dictionary<NodeProto, DataType> _nodes = [];
+    // Messages compare by content, which changes while the graph is rewritten.
+    private readonly Dictionary<NodeProto, DataType> _nodes = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<string, DataType> _own = new(StringComparer.Ordinal);
     private readonly DataType _general;
 
@@ -57,14 +58,14 @@ internal sealed class TensorTypes
         }
     }
 
-    /// <summary>Whether every value has the general type.</summary>
-    public bool Uniform => _nodes.Values.All(t => t == _general);
-
     /// <summary>The type in which a value is made.</summary>
     public DataType Own(string value) => _own.GetValueOrDefault(value, _general);
 
     /// <summary>The type in which a node reads a value: its own type where it is quantized, else the value's.</summary>
     public DataType Read(NodeProto node, string value) => _nodes.TryGetValue(node, out var type) ? type : Own(value);
+
+    /// <summary>Whether a node is quantized.</summary>
+    public bool Has(NodeProto node) => _nodes.ContainsKey(node);
 
     /// <summary>The type of a quantized node.</summary>
     public DataType Of(NodeProto node) => _nodes.GetValueOrDefault(node, _general);
