@@ -1,6 +1,7 @@
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.ModelFormats.Onnx;
 using EdgeFarm.ModelFormats.Onnx.Graphs;
+using EdgeFarm.ModelFormats.Onnx.Proto;
 using EdgeFarm.Toolchains.OnnxRuntime.Engine;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.Preparation;
@@ -75,6 +76,7 @@ public sealed class OnnxPeepholeOptimizer : OnnxPass
             }
 
             using var rewritten = loaded.Value;
+            Rename(rewritten.Graph, model.Graph);
             model.Proto.Graph = rewritten.Proto.Graph;
             model.Proto.IrVersion = rewritten.Proto.IrVersion;
             model.Proto.OpsetImport.Clear();
@@ -85,6 +87,51 @@ public sealed class OnnxPeepholeOptimizer : OnnxPass
         finally
         {
             directory.Delete(recursive: true);
+        }
+    }
+
+    // ONNX Runtime 1.31 does not load again, at its higher levels, what it saved with names of its own: it takes the same ones again.
+    private static void Rename(GraphProto rewritten, GraphProto original)
+    {
+        var known = original.Initializer.Select(t => t.Name).Concat(original.Input.Select(i => i.Name)).Concat(original.Node.SelectMany(n => n.Output)).ToHashSet(StringComparer.Ordinal);
+        var renamed = rewritten.Initializer.Select(t => t.Name).Concat(rewritten.Node.SelectMany(n => n.Output))
+            .Where(name => name.Length > 0 && !known.Contains(name)).Distinct(StringComparer.Ordinal).ToDictionary(name => name, name => $"prepared/{name}", StringComparer.Ordinal);
+        foreach (var tensor in rewritten.Initializer)
+        {
+            tensor.Name = renamed.GetValueOrDefault(tensor.Name, tensor.Name);
+        }
+
+        foreach (var info in rewritten.ValueInfo)
+        {
+            info.Name = renamed.GetValueOrDefault(info.Name, info.Name);
+        }
+
+        RenameNodes(rewritten, renamed);
+    }
+
+    private static void RenameNodes(GraphProto graph, Dictionary<string, string> renamed)
+    {
+        foreach (var node in graph.Node)
+        {
+            for (var i = 0; i < node.Input.Count; i++)
+            {
+                node.Input[i] = renamed.GetValueOrDefault(node.Input[i], node.Input[i]);
+            }
+
+            for (var i = 0; i < node.Output.Count; i++)
+            {
+                node.Output[i] = renamed.GetValueOrDefault(node.Output[i], node.Output[i]);
+            }
+
+            // A body may read values from around it. Its own names cannot be among them: each name is made once in a model.
+            foreach (var body in GraphOrder.Subgraphs(node))
+            {
+                RenameNodes(body, renamed);
+                foreach (var output in body.Output)
+                {
+                    output.Name = renamed.GetValueOrDefault(output.Name, output.Name);
+                }
+            }
         }
     }
 }
