@@ -20,6 +20,7 @@ public static class OnnxPasses
     public static IReadOnlyList<OnnxPass> All { get; } =
     [
         new OnnxPeepholeOptimizer(),
+        new OnnxSmoothQuant(),
         new OnnxDynamicQuantization(),
         new OnnxMatMulNBits(),
         new OnnxFloatToFloat16(),

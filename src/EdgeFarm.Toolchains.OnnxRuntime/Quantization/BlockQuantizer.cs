@@ -145,11 +145,17 @@ internal static class BlockQuantizer
         zeros[(column * ZeroBytes(blocks, format)) + (bit / 8)] |= (byte)(zero << (bit % 8));
     }
 
+    /// <summary>One block's zero point.</summary>
+    public static int GetZero(ReadOnlySpan<byte> zeros, int column, int block, int blocks, BlockFormat format)
+    {
+        var bit = block * format.Bits;
+        return (zeros[(column * ZeroBytes(blocks, format)) + (bit / 8)] >> (bit % 8)) & format.MaxCode;
+    }
+
     /// <summary>The row-major [rows, columns] matrix that the codes stand for.</summary>
     public static float[] Dequantize(BlockMatrix matrix, BlockFormat format)
     {
         var (rows, columns, blocks) = (matrix.Rows, matrix.Columns, format.Blocks(matrix.Rows));
-        var zeroBytes = ZeroBytes(blocks, format);
         var mask = format.MaxCode;
         var result = new float[checked(rows * columns)];
         for (var c = 0; c < columns; c++)
@@ -157,9 +163,8 @@ internal static class BlockQuantizer
             for (var block = 0; block < blocks; block++)
             {
                 var scale = matrix.Scales[(c * blocks) + block];
-                var bit = block * format.Bits;
                 var zero = matrix.FloatZeroPoints is { } f ? f[(c * blocks) + block]
-                    : matrix.ZeroPoints is { } z ? (z[(c * zeroBytes) + (bit / 8)] >> (bit % 8)) & mask
+                    : matrix.ZeroPoints is { } z ? GetZero(z, c, block, blocks, format)
                     : format.MiddleCode;
                 var blob = matrix.Codes.AsSpan((int)(((c * (long)blocks) + block) * format.BlobBytes), format.BlobBytes);
                 var first = block * format.BlockSize;

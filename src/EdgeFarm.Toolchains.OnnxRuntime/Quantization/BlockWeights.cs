@@ -37,6 +37,36 @@ internal sealed class BlockWeight(TensorProto source, BlockFormat block, string 
     }
 }
 
+/// <summary>A matrix behind a DequantizeLinear with a scale per block, the standard's form.</summary>
+/// <param name="source">The matrix as it was, [K, N], or [N, K] where <paramref name="transposed"/>.</param>
+/// <param name="block">Its format.</param>
+/// <param name="codes">Initializer of the codes, [K, N].</param>
+/// <param name="scales">Initializer of the scales, [blocks, N].</param>
+/// <param name="zeroPoints">Initializer of the zero points; null where they are all 0.</param>
+/// <param name="transposed">Whether the source is the transpose of what is multiplied.</param>
+internal sealed class BlockQdqWeight(TensorProto source, BlockFormat block, string codes, string scales, string? zeroPoints, bool transposed)
+    : QuantizedWeight(source, $"int{block.Bits} block {block.BlockSize}")
+{
+    /// <inheritdoc/>
+    public override double FloorDb => BlockWeight.Floor(block.Bits);
+
+    /// <inheritdoc/>
+    protected override float[] Dequantize(Func<string, TensorProto> find)
+    {
+        var stored = find(codes);
+        var (rows, columns) = ((int)stored.Dims[0], (int)stored.Dims[1]);
+        var values = QuantCodes.Unpack(stored);
+        var (factors, zeros) = (OnnxTensors.ToFloats(find(scales)), zeroPoints is null ? null : QuantCodes.Unpack(find(zeroPoints)));
+        for (var i = 0; i < values.Length; i++)
+        {
+            var at = (i / columns / block.BlockSize * columns) + (i % columns);
+            values[i] = (values[i] - (zeros?[at] ?? 0)) * factors[at];
+        }
+
+        return transposed ? LinearWeight.Transpose(values, rows, columns) : values;
+    }
+}
+
 /// <summary>An embedding table that GatherBlockQuantized reads.</summary>
 /// <param name="source">The table as it was.</param>
 /// <param name="block">Its format.</param>

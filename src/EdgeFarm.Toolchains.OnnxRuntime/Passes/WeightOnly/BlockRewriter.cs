@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using EdgeFarm.ModelFormats.Onnx;
 using EdgeFarm.ModelFormats.Onnx.Graphs;
 using EdgeFarm.ModelFormats.Onnx.Proto;
+using EdgeFarm.Toolchains.OnnxRuntime.Calibration;
 using EdgeFarm.Toolchains.OnnxRuntime.Quantization;
 using static EdgeFarm.ModelFormats.Onnx.Proto.TensorProto.Types;
 
@@ -20,17 +21,21 @@ internal sealed class BlockRewriter
     private readonly NodeFilter _filter;
     private readonly OnnxGraph _graph;
     private readonly BlockFormat _format;
-    private readonly bool _hqq;
+    private readonly string _algorithm;
+    private readonly bool _qdq;
     private readonly int _accuracyLevel;
     private readonly List<NodeProto> _nodes;
     private readonly Dictionary<(string Name, bool Transposed), Stored> _stored = [];
+    private readonly Dictionary<string, string> _dequantized = new(StringComparer.Ordinal);
 
     public BlockRewriter(OnnxModel model, PassArguments arguments, PassContext context, NodeFilter filter)
     {
         (_model, _context, _filter) = (model, context, filter);
         _graph = new OnnxGraph(model);
-        _hqq = arguments.Text("algorithm") == "hqq";
-        _format = new BlockFormat(arguments.Integer("bits"), arguments.Integer("block_size"), arguments.Flag("is_symmetric") && !_hqq);
+        _algorithm = arguments.Text("algorithm");
+        _qdq = arguments.Text("quant_format") == "QDQ";
+        // The first fits fractions, the second offsets: without zero points neither is what it is called.
+        _format = new BlockFormat(arguments.Integer("bits"), arguments.Integer("block_size"), arguments.Flag("is_symmetric") && _algorithm is not ("hqq" or "k_quant"));
         _accuracyLevel = arguments.Integer("accuracy_level");
         _nodes = new List<NodeProto>(model.Graph.Node.Count);
     }
@@ -64,29 +69,59 @@ internal sealed class BlockRewriter
         _graph.ReplaceNodes(_nodes);
     }
 
-    private string? Multiply(NodeProto node)
+    /// <summary>Quantizes the weights of all wanted multiplications with what they are multiplied with on the samples.</summary>
+    /// <param name="damping">For <see cref="GptqQuantizer.Factor"/>.</param>
+    /// <param name="maxSamples">Most samples; 0 for all.</param>
+    /// <returns>Samples that were run.</returns>
+    public int Calibrate(double damping, int maxSamples)
     {
-        if (_graph.Constant(node.Input[1]) is not { } weight)
+        var wanted = GraphOrder.Sort(_model.Graph.Node)!
+            .Where(n => n.Domain is "" or "ai.onnx" && n.OpType is "MatMul" or "Gemm" && _filter.HasType(n) && _filter.Refusal(n) is null && Refusal(n, out _, out _) is null)
+            .GroupBy(n => n.Input[0], StringComparer.Ordinal).ToDictionary(g => g.Key, g => g.ToList(), StringComparer.Ordinal);
+        return SecondMoments.Visit(_model, wanted.ToDictionary(w => w.Key, w => Rows(w.Value[0]), StringComparer.Ordinal), maxSamples, _context, (value, moment) =>
+        {
+            var factor = GptqQuantizer.Factor(moment, Rows(wanted[value][0]), damping, _context.Threads);
+            foreach (var node in wanted[value])
+            {
+                Refusal(node, out var weight, out var transposed);
+                if (!_stored.ContainsKey((weight!.Name, transposed)))
+                {
+                    _stored[(weight.Name, transposed)] = Store(weight, transposed, factor);
+                    _context.Log($"{PassNodes.Label(node)} is quantized");
+                }
+            }
+        });
+    }
+
+    private int Rows(NodeProto node) => Refusal(node, out var weight, out var transposed) is null ? (int)weight!.Dims[transposed ? 1 : 0] : 0;
+
+    private string? Refusal(NodeProto node, out TensorProto? weight, out bool transposed)
+    {
+        var gemm = node.OpType == "Gemm";
+        transposed = gemm && node.Int("transB", 0) != 0;
+        weight = _graph.Constant(node.Input[1]);
+        if (weight is null)
         {
             return "its weight is not a constant";
         }
 
-        var gemm = node.OpType == "Gemm";
         var hasBias = gemm && node.Input.Count > 2 && node.Input[2].Length > 0;
-        if (gemm && (node.Float("alpha", 1) != 1 || (hasBias && node.Float("beta", 1) != 1) || node.Int("transA", 0) != 0))
-        {
-            return "alpha, beta or transA is not the default";
-        }
+        return gemm && (node.Float("alpha", 1) != 1 || (hasBias && node.Float("beta", 1) != 1) || node.Int("transA", 0) != 0)
+            ? "alpha, beta or transA is not the default"
+            : Refusal(weight, 2);
+    }
 
-        var transposed = gemm && node.Int("transB", 0) != 0;
-        if (Refusal(weight, 2) is { } refusal)
+    private string? Multiply(NodeProto node)
+    {
+        if (Refusal(node, out var weight, out var transposed) is { } refusal)
         {
             return refusal;
         }
 
-        if (!_stored.TryGetValue((weight.Name, transposed), out var stored))
+        var hasBias = node.OpType == "Gemm" && node.Input.Count > 2 && node.Input[2].Length > 0;
+        if (!_stored.TryGetValue((weight!.Name, transposed), out var stored))
         {
-            _stored[(weight.Name, transposed)] = stored = Store(weight, transposed);
+            _stored[(weight.Name, transposed)] = stored = Store(weight, transposed, null);
         }
 
         if (stored.Refusal is not null)
@@ -95,6 +130,13 @@ internal sealed class BlockRewriter
         }
 
         var label = PassNodes.Label(node);
+        if (_qdq)
+        {
+            Dequantize(node, label, stored);
+            Changed.Add(new ChangedOp(label, node.OpType, $"{node.OpType} of {_format.Bits} bits in blocks of {_format.BlockSize} behind DequantizeLinear"));
+            return null;
+        }
+
         List<string> inputs = [node.Input[0], stored.Codes, stored.Scales];
         if (stored.Zeros is not null)
         {
@@ -117,6 +159,27 @@ internal sealed class BlockRewriter
 
         Changed.Add(new ChangedOp(label, node.OpType, $"MatMulNBits, {_format.Bits} bits in blocks of {_format.BlockSize}"));
         return null;
+    }
+
+    private void Dequantize(NodeProto node, string label, Stored stored)
+    {
+        if (!_dequantized.TryGetValue(stored.Codes, out var view))
+        {
+            _dequantized[stored.Codes] = view = _graph.UniqueName($"{stored.Codes}_output");
+            List<string> inputs = [stored.Codes, stored.Scales];
+            if (stored.Zeros is not null)
+            {
+                inputs.Add(stored.Zeros);
+            }
+
+            _nodes.Add(NodeAttributes.Create("DequantizeLinear", _graph.UniqueName($"{label}_DQ_Q{_format.Bits}"), inputs, [view])
+                .With("axis", 0L).With("block_size", (long)_format.BlockSize));
+        }
+
+        // The codes stand as they are multiplied.
+        node.Take("transB");
+        node.Input[1] = view;
+        _nodes.Add(node);
     }
 
     private string? Gather(NodeProto node)
@@ -189,20 +252,29 @@ internal sealed class BlockRewriter
             : "its weight holds infinities or NaN";
     }
 
-    private Stored Store(TensorProto weight, bool transposed)
+    private Stored Store(TensorProto weight, bool transposed, float[]? factor)
     {
         var (rows, columns) = ((int)weight.Dims[0], (int)weight.Dims[1]);
-        ReadOnlyMemory<float> values = OnnxTensors.ToFloats(weight);
+        var values = OnnxTensors.ToFloats(weight);
         if (transposed)
         {
-            values = LinearWeight.Transpose(values.Span, rows, columns);
+            values = LinearWeight.Transpose(values, rows, columns);
             (rows, columns) = (columns, rows);
         }
 
         var blocks = _format.Blocks(rows);
-        var matrix = _hqq
-            ? HqqQuantizer.Quantize(values.Span, rows, columns, _format, _context.Threads)
-            : BlockQuantizer.Quantize(values, rows, columns, _format, _context.Threads);
+        var matrix = _algorithm switch
+        {
+            "hqq" => HqqQuantizer.Quantize(values, rows, columns, _format, _context.Threads),
+            "k_quant" => KQuantizer.Quantize(values, rows, columns, _format, _context.Threads),
+            "gptq" when factor is not null => GptqQuantizer.Quantize(values, rows, columns, factor, _format, _context.Threads),
+            _ => BlockQuantizer.Quantize(values, rows, columns, _format, _context.Threads),
+        };
+        if (_qdq)
+        {
+            return StoreQdq(weight, transposed, matrix);
+        }
+
         var (codes, scales) = (_graph.UniqueName($"{weight.Name}_Q{_format.Bits}"), _graph.UniqueName($"{weight.Name}_scales"));
         var hasZeros = matrix.ZeroPoints is not null || matrix.FloatZeroPoints is not null;
         var zeros = hasZeros ? _graph.UniqueName($"{weight.Name}_zero_points") : null;
@@ -221,6 +293,42 @@ internal sealed class BlockRewriter
         }
 
         return Keep(new BlockWeight(weight, _format, codes, scales, zeros, transposed), tensors, new Stored(codes, scales, zeros, rows, columns, null));
+    }
+
+    // The standard's layout: codes [K, N] in rows, a scale for each block of each column in rows, too.
+    private Stored StoreQdq(TensorProto weight, bool transposed, BlockMatrix matrix)
+    {
+        var (rows, columns, blocks) = (matrix.Rows, matrix.Columns, _format.Blocks(matrix.Rows));
+        var (codes, scales) = (_graph.UniqueName($"{weight.Name}_DQ_Q{_format.Bits}"), _graph.UniqueName($"{weight.Name}_DQ_scales"));
+        var zeros = matrix.ZeroPoints is null ? null : _graph.UniqueName($"{weight.Name}_DQ_zero_points");
+        var type = (_format.Bits, _format.Symmetric) switch { (4, true) => DataType.Int4, (4, false) => DataType.Uint4, (_, true) => DataType.Int8, _ => DataType.Uint8 };
+        var offset = _format.Symmetric ? _format.MiddleCode : 0;
+        var values = new int[checked(rows * columns)];
+        for (var i = 0; i < values.Length; i++)
+        {
+            var (row, column) = (i / columns, i % columns);
+            var bit = row % _format.BlockSize * _format.Bits;
+            var at = (((column * (long)blocks) + (row / _format.BlockSize)) * _format.BlobBytes) + (bit / 8);
+            values[i] = ((matrix.Codes[at] >> (bit % 8)) & _format.MaxCode) - offset;
+        }
+
+        List<TensorProto> tensors =
+        [
+            OnnxTensors.Create(codes, type, [rows, columns], QuantCodes.Pack(type, values)),
+            OnnxTensors.Create(scales, [blocks, columns], LinearWeight.Transpose(matrix.Scales, columns, blocks)),
+        ];
+        if (zeros is not null)
+        {
+            var points = new int[blocks * columns];
+            for (var i = 0; i < points.Length; i++)
+            {
+                points[i] = BlockQuantizer.GetZero(matrix.ZeroPoints!, i % columns, i / columns, blocks, _format);
+            }
+
+            tensors.Add(OnnxTensors.Create(zeros, type, [blocks, columns], QuantCodes.Pack(type, points)));
+        }
+
+        return Keep(new BlockQdqWeight(weight, _format, codes, scales, zeros, transposed), tensors, new Stored(codes, scales, zeros, rows, columns, null));
     }
 
     private Stored StoreTable(TensorProto table, int rows, int columns)

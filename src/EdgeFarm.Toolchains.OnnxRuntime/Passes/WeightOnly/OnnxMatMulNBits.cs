@@ -17,7 +17,10 @@ public sealed class OnnxMatMulNBits : OnnxPass
     public override string Type => "OnnxMatMulNBits";
 
     /// <inheritdoc/>
-    public override string Summary => "weights in blocks of 2, 4 or 8 bits (RTN or HQQ), activations in floating point";
+    public override string Summary => "weights in blocks of 2, 4 or 8 bits (RTN, HQQ, k-quant or GPTQ), activations in floating point";
+
+    /// <inheritdoc/>
+    public override bool UsesCalibration => true;
 
     /// <inheritdoc/>
     public override IReadOnlyList<PassParameter> Parameters { get; } =
@@ -25,7 +28,13 @@ public sealed class OnnxMatMulNBits : OnnxPass
         new("bits", PassParameterKind.Integer, "4", "bits of a weight") { Minimum = 2, Maximum = 8, Choices = ["2", "4", "8"] },
         new("block_size", PassParameterKind.Integer, "32", "weights that share a scale") { Minimum = 16, Maximum = 256, Choices = ["16", "32", "64", "128", "256"] },
         new("is_symmetric", PassParameterKind.Boolean, "true", "no zero points"),
-        new("algorithm", PassParameterKind.Choice, "rtn", "rtn rounds to the nearest code, hqq optimizes zero points (slower to run)") { Choices = ["rtn", "hqq"] },
+        new("algorithm", PassParameterKind.Choice, "rtn", "rtn rounds to the nearest code; hqq optimizes zero points (slower to run); k_quant fits scales and zero points by least squares; gptq spreads the rounding error over calibration samples")
+        {
+            Choices = ["rtn", "hqq", "k_quant", "gptq"],
+        },
+        new("damping", PassParameterKind.Number, "0.01", "share of the mean that gptq adds to the diagonal of the inputs' second moment") { Minimum = 1e-6, Maximum = 1 },
+        new("max_samples", PassParameterKind.Integer, "0", "most calibration samples for gptq; 0 for all") { Minimum = 0, Maximum = int.MaxValue },
+        new("quant_format", PassParameterKind.Choice, "QOperator", "QOperator writes MatMulNBits, QDQ the standard's DequantizeLinear in blocks (4 and 8 bits, operator set 21)") { Choices = ["QOperator", "QDQ"] },
         new("accuracy_level", PassParameterKind.Integer, "4", "how activations are multiplied: 0 as the runtime likes, 1 float32, 4 int8") { Minimum = 0, Maximum = 4 },
         new("op_types_to_quantize", PassParameterKind.Names, "MatMul,Gemm", "operators to quantize") { Choices = ["MatMul", "Gemm", "Gather"] },
         .. CommonParameters.Nodes,
@@ -47,8 +56,14 @@ public sealed class OnnxMatMulNBits : OnnxPass
             throw new FailureException(Failure.Unsupported("GatherBlockQuantized has no 2-bit form; leave Gather out of op_types_to_quantize or take 4 bits"));
         }
 
+        var qdq = arguments.Text("quant_format") == "QDQ";
+        if (qdq && (arguments.Integer("bits") == 2 || arguments.Text("algorithm") == "hqq"))
+        {
+            throw new FailureException(Failure.InvalidInput("quant_format QDQ takes 4 or 8 bits, and integer zero points, which hqq has not"));
+        }
+
         var before = model.Opset;
-        if (types.Contains("Gather") && OpsetUpgrade.Raise(model, TableOpset) is { Failure: { } failure })
+        if ((qdq || types.Contains("Gather")) && OpsetUpgrade.Raise(model, TableOpset) is { Failure: { } failure })
         {
             throw new FailureException(failure);
         }
@@ -60,14 +75,33 @@ public sealed class OnnxMatMulNBits : OnnxPass
 
         var filter = CommonParameters.Filter(arguments);
         var rewriter = new BlockRewriter(model, arguments, context, filter);
+        var warnings = new List<string>();
+        if (arguments.Text("algorithm") == "gptq")
+        {
+            var samples = rewriter.Calibrate(arguments.Number("damping"), arguments.Integer("max_samples"));
+            notes.Add($"{samples} calibration samples{(context.Calibration is null ? " of seeded random input" : "")}");
+            if (context.Calibration is null)
+            {
+                warnings.Add("calibrated on random input, because no calibration data was given: gptq then knows little about real input");
+            }
+        }
+
         rewriter.Run();
         if (rewriter.Changed.Count == 0)
         {
             throw PassNodes.Nothing(Type, string.Join(" or ", types), rewriter.Skipped);
         }
 
-        model.RequireOpset("com.microsoft", 1);
+        if (!qdq || types.Contains("Gather"))
+        {
+            model.RequireOpset("com.microsoft", 1);
+        }
+
         GraphCleanup.RemoveDead(model);
-        return new PassReport(Type, arguments.Values, rewriter.Changed, rewriter.Skipped, notes);
+        return new PassReport(Type, arguments.Values, rewriter.Changed, rewriter.Skipped, notes)
+        {
+            Warnings = warnings,
+            Synthetic = arguments.Text("algorithm") == "gptq" && (context.Calibration?.Synthetic ?? true),
+        };
     }
 }
