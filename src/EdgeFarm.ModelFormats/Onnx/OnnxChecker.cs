@@ -135,6 +135,11 @@ internal sealed class OnnxChecker
                 throw Invalid($"has {Describe(nodes[i], i)} without an operator");
             }
 
+            if (nodes[i].Domain is "" or "ai.onnx" && OperatorInputs.Missing(nodes[i]) is { } missing)
+            {
+                throw Invalid($"has {Describe(nodes[i], i)} {missing}");
+            }
+
             foreach (var input in nodes[i].Input)
             {
                 if (input.Length > 0 && !scope.Contains(input))

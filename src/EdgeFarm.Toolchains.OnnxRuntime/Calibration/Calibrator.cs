@@ -1,4 +1,3 @@
-using System.Numerics.Tensors;
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.ModelFormats.Onnx;
 using EdgeFarm.ModelFormats.Onnx.Proto;
@@ -17,8 +16,8 @@ internal sealed class Calibrator : IDisposable
     // Samples of seeded input where no data is given: enough for stable bounds of random numbers.
     private const int SyntheticSamples = 16;
 
-    // Values of all samples are kept up to this size, so that small models are run once only.
-    private const long KeptBytes = 128L << 20;
+    // Values of all samples are kept up to this size: their histograms are exact.
+    private const long KeptBytes = 48L << 20;
 
     private readonly OrtSession _session;
     private readonly SampleSource _samples;
@@ -100,7 +99,8 @@ internal sealed class Calibrator : IDisposable
     /// <param name="tensors">Names among <see cref="Tensors"/>.</param>
     /// <param name="take">Takes the sample's number, the tensor's position in <paramref name="tensors"/>, its shape, its values.</param>
     /// <param name="maxSamples">Samples after which it ends.</param>
-    public void Visit(IReadOnlyList<string> tensors, Action<int, int, long[], ReadOnlySpan<float>> take, int maxSamples = int.MaxValue)
+    /// <param name="parallel">Whether the tensors of one sample may be handed out at the same time, each to one thread.</param>
+    public void Visit(IReadOnlyList<string> tensors, Action<int, int, long[], ReadOnlySpan<float>> take, int maxSamples = int.MaxValue, bool parallel = false)
     {
         var fetched = tensors.Where(t => !_session.Inputs.Contains(t)).ToList();
         var positions = tensors.Select((name, i) => (name, i)).ToDictionary(p => p.name, p => p.i, StringComparer.Ordinal);
@@ -112,14 +112,16 @@ internal sealed class Calibrator : IDisposable
                 take(first, positions[name], [.. array.Shape], array.ToFloats());
             }
 
+            if (fetched.Count == 0)
+            {
+                continue;
+            }
+
             var inputs = arrays.ToDictionary(a => a.Key, a => ModelInputs.ToOrt(_session, a.Key, a.Value), StringComparer.Ordinal);
             try
             {
                 using var values = _session.Run(inputs, fetched);
-                for (var i = 0; i < fetched.Count; i++)
-                {
-                    take(first, positions[fetched[i]], values[i].GetTensorTypeAndShape().Shape, values[i].GetTensorDataAsSpan<float>());
-                }
+                Each(fetched.Count, parallel, i => take(first, positions[fetched[i]], values[i].GetTensorTypeAndShape().Shape, values[i].GetTensorDataAsSpan<float>()));
             }
             finally
             {
@@ -133,74 +135,43 @@ internal sealed class Calibrator : IDisposable
 
     /// <summary>Bounds of every tensor.</summary>
     /// <exception cref="FailureException">InvalidInput: values that are not finite.</exception>
-    public IReadOnlyDictionary<string, TensorRange> Ranges(CalibrationSettings settings)
+    public IReadOnlyDictionary<string, TensorRange> Ranges(CalibrationSettings settings) => Ranges(settings, KeptBytes);
+
+    /// <summary>As <see cref="Ranges(CalibrationSettings)"/>, with the bytes of values that may be kept.</summary>
+    internal IReadOnlyDictionary<string, TensorRange> Ranges(CalibrationSettings settings, long keptBytes)
     {
-        var count = Tensors.Count;
-        var (min, max, sumMin, sumMax, steps) = (new float[count], new float[count], new double[count], new double[count], new int[count]);
-        var (leastMagnitude, kept, keptBytes) = (new float[count], new List<float[]>[count], 0L);
-        min.AsSpan().Fill(float.PositiveInfinity);
-        max.AsSpan().Fill(float.NegativeInfinity);
-        leastMagnitude.AsSpan().Fill(float.PositiveInfinity);
+        var gathered = Tensors.Select(name => new TensorStatistics(name)).ToArray();
         var needsHistogram = settings.Method is CalibrationMethod.Percentile or CalibrationMethod.Entropy or CalibrationMethod.Mse;
-        Visit(Tensors, (_, t, _, values) =>
+        // Coarser than this a histogram made as the values come would no longer tell one wanted bin from the next.
+        var inOnePass = settings.Bins <= GrowingHistogram.Bins / 8;
+        var kept = 0L;
+        Visit(
+            Tensors,
+            (_, t, _, values) => gathered[t].Add(values, needsHistogram, ref kept, keptBytes, inOnePass),
+            parallel: true);
+        var again = Enumerable.Range(0, gathered.Length).Where(t => needsHistogram && gathered[t].NeedsSecondPass).ToList();
+        var histograms = new Histogram?[gathered.Length];
+        Each(gathered.Length, parallel: true, t => histograms[t] = needsHistogram && gathered[t].Steps > 0 ? gathered[t].Histogram(settings) : null);
+        if (again.Count > 0)
         {
-            if (values.IsEmpty)
-            {
-                return;
-            }
-
-            var (low, high) = (TensorPrimitives.Min(values), TensorPrimitives.Max(values));
-            if (!float.IsFinite(low) || !float.IsFinite(high))
-            {
-                throw new FailureException(Failure.InvalidInput($"'{Tensors[t]}' has infinite or NaN values on the calibration samples, so it has no bounds"));
-            }
-
-            (min[t], max[t]) = (Math.Min(min[t], low), Math.Max(max[t], high));
-            (sumMin[t], sumMax[t]) = (sumMin[t] + low, sumMax[t] + high);
-            steps[t]++;
-            if (needsHistogram)
-            {
-                leastMagnitude[t] = Math.Min(leastMagnitude[t], Math.Abs(TensorPrimitives.MinMagnitude(values)));
-                if (keptBytes >= 0 && (keptBytes += values.Length * sizeof(float)) <= KeptBytes)
-                {
-                    (kept[t] ??= []).Add(values.ToArray());
-                }
-                else
-                {
-                    keptBytes = -1;
-                }
-            }
-        });
-        Histogram[]? histograms = null;
-        if (needsHistogram)
-        {
-            histograms = [.. Enumerable.Range(0, count).Select(t => Make(settings, min[t], max[t], leastMagnitude[t]))];
-            if (keptBytes >= 0)
-            {
-                Parallel.For(0, count, new ParallelOptions { MaxDegreeOfParallelism = _context.Threads }, t => kept[t]?.ForEach(values => histograms[t].Add(values)));
-            }
-            else
-            {
-                Array.Clear(kept);
-                Visit(Tensors, (_, t, _, values) => histograms[t].Add(values));
-            }
+            Visit([.. again.Select(t => Tensors[t])], (_, i, _, values) => histograms[again[i]]!.Add(values), parallel: true);
         }
 
         var ranges = new Dictionary<string, TensorRange>(StringComparer.Ordinal);
-        for (var t = 0; t < count; t++)
+        for (var t = 0; t < gathered.Length; t++)
         {
-            if (steps[t] == 0)
+            if (gathered[t].Steps == 0)
             {
                 continue;
             }
 
-            var observed = new TensorRange(min[t], max[t]);
+            var observed = gathered[t].Observed;
             ranges[Tensors[t]] = settings.Method switch
             {
-                CalibrationMethod.MovingAverage => new TensorRange((float)(sumMin[t] / steps[t]), (float)(sumMax[t] / steps[t])),
-                CalibrationMethod.Percentile => Thresholds.Percentile(histograms![t], settings, observed),
-                CalibrationMethod.Entropy => Thresholds.Entropy(histograms![t], observed),
-                CalibrationMethod.Mse => Thresholds.Mse(histograms![t], observed),
+                CalibrationMethod.MovingAverage => gathered[t].Mean,
+                CalibrationMethod.Percentile => Thresholds.Percentile(histograms[t]!, settings, observed),
+                CalibrationMethod.Entropy => Thresholds.Entropy(histograms[t]!, observed),
+                CalibrationMethod.Mse => Thresholds.Mse(histograms[t]!, observed),
                 _ => observed,
             };
         }
@@ -211,20 +182,26 @@ internal sealed class Calibrator : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _session.Dispose();
 
-    private static Histogram Make(CalibrationSettings settings, float min, float max, float leastMagnitude)
+    private void Each(int count, bool parallel, Action<int> take)
     {
-        if (float.IsInfinity(min))
+        if (!parallel || _context.Threads == 1)
         {
-            return new Histogram(0, 1, settings.Bins, false);
+            for (var i = 0; i < count; i++)
+            {
+                take(i);
+            }
+
+            return;
         }
 
-        var magnitude = Math.Max(Math.Abs(min), Math.Abs(max));
-        return settings.Method switch
+        try
         {
-            CalibrationMethod.Percentile when settings.Symmetric => new Histogram(leastMagnitude, magnitude, settings.Bins, magnitudes: true),
-            CalibrationMethod.Mse => new Histogram(min, max, settings.Bins, magnitudes: false),
-            _ => new Histogram(-magnitude, magnitude, settings.Bins, magnitudes: false),
-        };
+            Parallel.For(0, count, new ParallelOptions { MaxDegreeOfParallelism = _context.Threads }, take);
+        }
+        catch (AggregateException e) when (e.InnerException is FailureException or OperationCanceledException)
+        {
+            throw e.InnerException;
+        }
     }
 
     private static bool IsFloat(OrtSession session, string name)

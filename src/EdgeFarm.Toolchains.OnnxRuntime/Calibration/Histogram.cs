@@ -36,6 +36,13 @@ internal sealed class Histogram
     /// <summary>Bin edges, one more than there are bins.</summary>
     public float[] Edges { get; }
 
+    /// <summary>Counts many values at once, those near an edge on the inner side of it.</summary>
+    public void Add(float value, long count)
+    {
+        var inside = Math.Clamp(_magnitudes ? Math.Abs(value) : value, _first, _last);
+        Counts[Math.Min((int)((inside - _first) / (_last - _first) * Counts.Length), Counts.Length - 1)] += count;
+    }
+
     /// <summary>Counts values; those outside the edges are left out.</summary>
     public void Add(ReadOnlySpan<float> values)
     {

@@ -12,7 +12,7 @@ namespace EdgeFarm.Toolchains.OnnxRuntime.Calibration;
 internal static class SecondMoments
 {
     // Bytes of moments in memory at a time.
-    private const long Budget = 192L << 20;
+    private const long Budget = 64L << 20;
 
     /// <summary>Hands out each value's moment, row-major [width, width], and the samples that were run.</summary>
     /// <param name="model">The float model; it is not changed.</param>

@@ -33,6 +33,15 @@ public static class OnnxForms
                 ("op_types_to_quantize", "Conv,ConvTranspose,Gemm,MatMul,Relu,Clip,LeakyRelu,MaxPool,AveragePool,GlobalAveragePool,Flatten,Reshape,Squeeze,Unsqueeze,Transpose,Resize,Gather"),
                 ("op_types_to_exclude_output_quantization", "MatMul"),
             ])),
+        Form(
+            "smooth-int8", "as static-int8, with the outliers of transformers evened out first", "5-8",
+            ("OnnxSmoothQuant", [("alpha", "0.7")]),
+            ("OnnxStaticQuantization",
+            [
+                ("per_channel", "true"),
+                ("op_types_to_quantize", "Conv,ConvTranspose,Gemm,MatMul,Relu,Clip,LeakyRelu,MaxPool,AveragePool,GlobalAveragePool,Flatten,Reshape,Squeeze,Unsqueeze,Transpose,Resize,Gather"),
+                ("op_types_to_exclude_output_quantization", "MatMul"),
+            ])),
         Form("mixed-int8", "static INT8 wherever the outputs keep cosine 0.98 on the samples, the rest floating point", "5-8", ("OnnxAutoMixedPrecision", [])),
         Form(
             "qnn-a8w8", "for Qualcomm's NPU: INT8 weights, 8-bit activations, fixed shapes", "5-8",
@@ -46,6 +55,9 @@ public static class OnnxForms
         Form(
             "int8", "INT8 weights in blocks of 32, embeddings included; activations stay floating point", "5-8",
             ("OnnxMatMulNBits", [("bits", "8"), ("op_types_to_quantize", "MatMul,Gemm,Gather")])),
+        Form(
+            "int4-gptq", "as int4, with rounding errors spread over calibration samples", "3-4",
+            ("OnnxMatMulNBits", [("bits", "4"), ("algorithm", "gptq"), ("op_types_to_quantize", "MatMul,Gemm,Gather")])),
         Form(
             "int4", "INT4 weights in blocks of 32, embeddings included; activations stay floating point", "3-4",
             ("OnnxMatMulNBits", [("bits", "4"), ("op_types_to_quantize", "MatMul,Gemm,Gather")])),

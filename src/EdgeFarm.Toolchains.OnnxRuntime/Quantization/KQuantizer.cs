@@ -59,13 +59,13 @@ internal static class KQuantizer
         TensorPrimitives.Add(weights, MathF.Sqrt(TensorPrimitives.SumOfSquares(values) / size), weights);
         var (low, high) = (TensorPrimitives.Min(values), TensorPrimitives.Max(values));
         var (sumW, sumX) = (TensorPrimitives.Sum<float>(weights), TensorPrimitives.Dot(weights, values));
-        var (origin, width) = (low, high - low);
-        var scale = width == 0 ? 1 : width / maxCode;
-        Round(values, origin, width == 0 ? 1 : maxCode / width, maxCode, codes);
+        var scale = high == low ? 1 : (high - low) / maxCode;
+        Round(values, low, high == low ? 1 : maxCode / (high - low), maxCode, codes);
         var best = Error(values, weights, codes, scale, low);
         for (var trial = 0; trial < Trials; trial++)
         {
-            Round(values, origin, width == 0 ? 1 : (FirstTrial + (Spacing * trial) + maxCode) / width, maxCode, codes);
+            // The best offset so far is where the next trial starts from.
+            Round(values, low, high == low ? 1 : (FirstTrial + (Spacing * trial) + maxCode) / (high - low), maxCode, codes);
             float sumL = 0, sumL2 = 0, sumXL = 0;
             for (var i = 0; i < size; i++)
             {

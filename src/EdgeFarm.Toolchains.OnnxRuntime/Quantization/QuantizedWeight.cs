@@ -91,3 +91,34 @@ internal sealed class LinearWeight(TensorProto source, string format, string cod
         return result;
     }
 }
+
+/// <summary>The weights of a recurrent operator, whose matrices are stored as their transposes.</summary>
+/// <param name="source">The tensor as it was, [directions, outputs, inputs].</param>
+/// <param name="format">What it became.</param>
+/// <param name="codes">Initializer of the codes, [directions, inputs, outputs].</param>
+/// <param name="scale">Initializer of the scales: [directions] or [directions, outputs].</param>
+/// <param name="zeroPoint">Initializer of the zero points, of the same shape.</param>
+internal sealed class StackedWeight(TensorProto source, string format, string codes, string scale, string zeroPoint) : QuantizedWeight(source, format)
+{
+    /// <inheritdoc/>
+    public override double FloorDb => 10;
+
+    /// <inheritdoc/>
+    protected override float[] Dequantize(Func<string, TensorProto> find)
+    {
+        var stored = find(codes);
+        var (inputs, outputs) = ((int)stored.Dims[1], (int)stored.Dims[2]);
+        var values = QuantCodes.Unpack(stored);
+        var (scales, zeros) = (OnnxTensors.ToFloats(find(scale)), QuantCodes.Unpack(find(zeroPoint)));
+        var perChannel = find(scale).Dims.Count == 2;
+        var restored = new float[values.Length];
+        for (var i = 0; i < values.Length; i++)
+        {
+            var (direction, input, output) = (i / (inputs * outputs), i / outputs % inputs, i % outputs);
+            var channel = perChannel ? (direction * outputs) + output : direction;
+            restored[(((direction * outputs) + output) * inputs) + input] = (values[i] - zeros[channel]) * scales[channel];
+        }
+
+        return restored;
+    }
+}

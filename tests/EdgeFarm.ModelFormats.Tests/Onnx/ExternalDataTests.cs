@@ -91,6 +91,20 @@ public sealed class ExternalDataTests : IDisposable
         Assert.Equal(48, loaded.Graph.Initializer[0].RawData.Length);
     }
 
+    // CVE-2026-28500: a flag told a loader to trust its source. Nothing that a model says about itself turns a check off.
+    [Theory]
+    [InlineData("silent", "True")]
+    [InlineData("trusted", "true")]
+    [InlineData("verify", "false")]
+    public void A_model_cannot_vouch_for_itself(string key, string value)
+    {
+        var model = TestModels.External("../outside/secret");
+        model.MetadataProps.Add(new StringStringEntryProto { Key = key, Value = value });
+        model.Graph.MetadataProps.Add(new StringStringEntryProto { Key = key, Value = value });
+        model.Graph.Initializer[0].ExternalData.Add(new StringStringEntryProto { Key = key, Value = value });
+        Invalid(model, "'..'");
+    }
+
     [Theory]
     [InlineData("17", "48", "bytes 17 to 65 are asked for, 'w.data' has 64")]
     [InlineData("9223372036854775807", null, "are asked for")]

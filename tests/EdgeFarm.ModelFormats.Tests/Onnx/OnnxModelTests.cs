@@ -144,6 +144,26 @@ public sealed class OnnxModelTests : IDisposable
         Invalid(Changed(m => m.Graph.ValueInfo.Add(TestModels.Value("w", 4, 3, 1))), "declares 'w' otherwise");
     }
 
+    // CVE-2026-44512: a version converter took the first input of an Upsample that has none.
+    [Theory]
+    [InlineData("Upsample", 7, 0)]
+    [InlineData("Cast", 7, 0)]
+    [InlineData("MatMul", 17, 1)]
+    [InlineData("Conv", 11, 1)]
+    [InlineData("BatchNormalization", 9, 3)]
+    [InlineData("LSTM", 14, 1)]
+    public void An_operator_without_its_inputs_is_invalid(string op, long opset, int inputs)
+    {
+        var model = TestModels.Single(op, opset, 4);
+        model.Graph.Node[0].Input.Clear();
+        model.Graph.Node[0].Input.AddRange(Enumerable.Repeat("x", inputs));
+        Invalid(model.Write(_root), $"with {inputs} inputs");
+        model.Graph.Node[0].Input.AddRange(Enumerable.Repeat("x", 8));
+        model.Graph.Node[0].Output.Clear();
+        model.Graph.Output[0].Name = "x";
+        Invalid(model.Write(_root), "without an output");
+    }
+
     [Fact]
     public void A_sparse_initializer_must_not_stand_for_more_than_it_could_hold()
     {

@@ -1,12 +1,18 @@
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.ModelFormats.Onnx;
+using EdgeFarm.ModelFormats.Onnx.Graphs;
+using EdgeFarm.ModelFormats.Onnx.Proto;
+using EdgeFarm.Toolchains.OnnxRuntime.Engine;
+using EdgeFarm.Toolchains.OnnxRuntime.Optimize;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes.Dynamic;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Tests.Passes;
 
-public sealed class DynamicQuantizationTests
+public sealed class DynamicQuantizationTests : IDisposable
 {
+    private readonly TemporaryDirectory _directory = new();
+
     [SkippableTheory]
     [InlineData("dyn_s8", "int8", false, false)]
     [InlineData("dyn_s8pc", "int8", true, false)]
@@ -64,7 +70,7 @@ public sealed class DynamicQuantizationTests
     [InlineData("bits", "4", "has no parameter 'bits'; it takes")]
     [InlineData("weight_type", "int3", "one of int8, uint8")]
     [InlineData("per_channel", "maybe", "true or false")]
-    [InlineData("op_types_to_quantize", "MatMul,Add", "a list of MatMul, Gemm, Gather, Conv")]
+    [InlineData("op_types_to_quantize", "MatMul,Add", "a list of MatMul, Gemm, Gather, LSTM, Attention, Conv")]
     public void A_wrong_parameter_names_what_is_accepted(string key, string value, string expected)
     {
         var parsed = new OnnxDynamicQuantization().Parse(new Dictionary<string, string> { [key] = value });
@@ -89,6 +95,68 @@ public sealed class DynamicQuantizationTests
         weight.MergeFrom(OnnxTensors.Create(weight.Name, [], values));
         var report = Apply(model, []);
         Assert.Equal("its weight holds infinities or NaN", report.Skipped.Single(s => s.Node == "l0.q.MatMul").Reason);
+    }
+
+    [Theory]
+    [InlineData("forward", "int8", false)]
+    [InlineData("bidirectional", "int8", true)]
+    [InlineData("bidirectional", "uint8", false)]
+    public void Recurrent_operators_become_the_runtimes_integer_one(string direction, string type, bool perChannel)
+    {
+        const int Inputs = 24, Hidden = 16;
+        var directions = direction == "forward" ? 1 : 2;
+        var node = NodeAttributes.Create("LSTM", "lstm", ["x", "w", "r", "b"], ["y"]).With("hidden_size", (long)Hidden).With("direction", direction);
+        Write(
+            node, [5, 1, Inputs],
+            Random("w", [directions, 4 * Hidden, Inputs]), Random("r", [directions, 4 * Hidden, Hidden]), Random("b", [directions, 8 * Hidden]));
+        Becomes("DynamicQuantizeLSTM", new() { ["weight_type"] = type, ["per_channel"] = $"{perChannel}" });
+    }
+
+    [Theory]
+    [InlineData("int8", true)]
+    [InlineData("uint8", false)]
+    public void Fused_attention_becomes_the_runtimes_integer_one(string type, bool perChannel)
+    {
+        const int Width = 32;
+        var node = NodeAttributes.Create("Attention", "attention", ["x", "w", "b"], ["y"], "com.microsoft").With("num_heads", 4L);
+        Write(node, [1, 9, Width], Random("w", [Width, 3 * Width]), Random("b", [3 * Width]));
+        Becomes("QAttention", new() { ["weight_type"] = type, ["per_channel"] = $"{perChannel}" });
+    }
+
+    public void Dispose() => _directory.Dispose();
+
+    private static TensorProto Random(string name, long[] dims)
+    {
+        var random = new Random(name[0]);
+        return OnnxTensors.Create(name, dims, Enumerable.Range(0, (int)dims.Aggregate(1L, (a, d) => a * d)).Select(_ => (random.NextSingle() - 0.5f) * 0.6f).ToArray());
+    }
+
+    private void Write(NodeProto node, long[] input, params TensorProto[] weights)
+    {
+        var model = new ModelProto { IrVersion = 8, Graph = new GraphProto { Name = "g" } };
+        model.OpsetImport.Add(new OperatorSetIdProto { Domain = "", Version = 17 });
+        model.OpsetImport.Add(new OperatorSetIdProto { Domain = "com.microsoft", Version = 1 });
+        model.Graph.Node.Add(node);
+        model.Graph.Initializer.AddRange(weights);
+        var shape = new TensorShapeProto();
+        shape.Dim.AddRange(input.Select(d => new TensorShapeProto.Types.Dimension { DimValue = d }));
+        model.Graph.Input.Add(new ValueInfoProto { Name = "x", Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = 1, Shape = shape } } });
+        model.Graph.Output.Add(new ValueInfoProto { Name = "y", Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = 1 } } });
+        Assert.True(OnnxModel.Wrap(model).Save(_directory["float.onnx"]).IsOk);
+    }
+
+    private void Becomes(string opType, Dictionary<string, string> parameters)
+    {
+        var outcome = OnnxOptimizer.Run(new OnnxOptimizeRequest(_directory["float.onnx"], _directory["out.onnx"], [new PassStep("OnnxDynamicQuantization", parameters)]));
+        Assert.True(outcome.IsOk, outcome.Failure?.Message);
+        Assert.Null(outcome.Value.NotLoaded);
+        using (var model = TestFiles.Load(_directory["out.onnx"]))
+        {
+            Assert.Equal(opType, model.Graph.Node[^1].OpType);
+        }
+
+        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], _directory["float.onnx"]) { SyntheticSamples = 4 }).Value;
+        Assert.True(result.Metrics.Single(m => m.Metric == "sqnr").Samples[0] > 25, $"{result.Metrics.Single(m => m.Metric == "sqnr").Samples[0]} dB");
     }
 
     internal static PassReport Apply(OnnxModel model, Dictionary<string, string> parameters)

@@ -25,7 +25,7 @@ internal sealed class DynamicRewriter(OnnxModel model, PassArguments arguments, 
         foreach (var node in GraphOrder.Sort(model.Graph.Node)!)
         {
             context.Cancellation.ThrowIfCancellationRequested();
-            if (node.Domain is not ("" or "ai.onnx") || !filter.HasType(node))
+            if (node.Domain != (node.OpType == "Attention" ? OnnxDynamicQuantization.Microsoft : "") && node.Domain != "ai.onnx" || !filter.HasType(node))
             {
                 _nodes.Add(node);
                 continue;
@@ -37,6 +37,8 @@ internal sealed class DynamicRewriter(OnnxModel model, PassArguments arguments, 
                 "Gemm" => Gemm(node),
                 "Gather" => Gather(node),
                 "Conv" => Conv(node),
+                "LSTM" => Lstm(node),
+                "Attention" => Attention(node),
                 _ => throw new InvalidOperationException(node.OpType),
             };
             if (refusal is not null)
@@ -129,6 +131,70 @@ internal sealed class DynamicRewriter(OnnxModel model, PassArguments arguments, 
         Add("ConvInteger", $"{name}_quant", inputs, product).Attribute.AddRange(node.Attribute);
         Rescale(name, activation.Scale, stored.Scale, product, output, bias);
         Changed.Add(new ChangedOp(name, node.OpType, $"ConvInteger, {stored.Format}"));
+        return null;
+    }
+
+    // The runtime's operator takes the weights as they are multiplied: [directions, inputs, 4 x hidden].
+    private string? Lstm(NodeProto node)
+    {
+        if ((Weight(node, 1, out var weight) ?? Weight(node, 2, out _)) is { } refusal)
+        {
+            return refusal;
+        }
+
+        Weight(node, 2, out var recurrence);
+        if (weight!.Dims.Count != 3 || recurrence!.Dims.Count != 3 || node.Int("layout", 0) != 0 || node.Int("input_forget", 0) != 0)
+        {
+            return "layout or input_forget is not the default, or a weight is no stack of matrices";
+        }
+
+        var (w, r) = (_weights.Stack(_graph, weight), _weights.Stack(_graph, recurrence));
+        if ((w.Refusal ?? r.Refusal) is { } bad)
+        {
+            return bad;
+        }
+
+        var name = PassNodes.Label(node);
+        // Optional inputs in between stand as empty names: B, sequence_lens, initial_h, initial_c, P.
+        var optional = Enumerable.Range(3, 5).Select(i => node.Input.Count > i ? node.Input[i] : "");
+        var made = NodeAttributes.Create(
+            "DynamicQuantizeLSTM", _graph.UniqueName($"{name}_quant"), [node.Input[0], w.Codes, r.Codes, .. optional, w.Scale, w.Zero!, r.Scale, r.Zero!], node.Output, OnnxDynamicQuantization.Microsoft);
+        made.Attribute.AddRange(node.Attribute.Where(a => a.Name != "layout"));
+        _nodes.Add(made);
+        Changed.Add(new ChangedOp(name, node.OpType, $"DynamicQuantizeLSTM, {w.Format}"));
+        return null;
+    }
+
+    private string? Attention(NodeProto node)
+    {
+        if (Weight(node, 1, out var weight) is { } refusal)
+        {
+            return refusal;
+        }
+
+        if (node.Input.Skip(5).Any(i => i.Length > 0) || node.Find("qkv_hidden_sizes") is not null || node.Input.Count < 3 || node.Input[2].Length == 0)
+        {
+            return "it has a bias for the scores, sizes of its own for query and value, or no bias: the integer form takes none of them";
+        }
+
+        var stored = _weights.Get(_graph, weight!, perChannelAxis: 1, transpose: false);
+        if (stored.Refusal is not null)
+        {
+            return stored.Refusal;
+        }
+
+        var activation = Activation(node.Input[0]);
+        var name = PassNodes.Label(node);
+        string Optional(int input) => node.Input.Count > input ? node.Input[input] : "";
+        var made = NodeAttributes.Create(
+            "QAttention",
+            _graph.UniqueName($"{name}_quant"),
+            [activation.Codes, stored.Codes, node.Input[2], activation.Scale, stored.Scale, Optional(3), activation.Zero, stored.Zero!, Optional(4)],
+            node.Output,
+            OnnxDynamicQuantization.Microsoft);
+        made.Attribute.AddRange(node.Attribute);
+        _nodes.Add(made);
+        Changed.Add(new ChangedOp(name, node.OpType, $"QAttention, {stored.Format}"));
         return null;
     }
 

@@ -6,11 +6,15 @@ namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.Dynamic;
 
 /// <summary>
 /// Dynamic INT8: weights are quantized now, activations (always uint8) when the model runs. Weights, scales and zero points are those
-/// of ONNX Runtime's own quantizer. MatMul and Gemm become MatMulInteger, embedding tables (Gather) are stored as uint8, Conv becomes
-/// ConvInteger where it is asked for: on CPUs that seldom pays.
+/// of ONNX Runtime's own quantizer. MatMul and Gemm become MatMulInteger, embedding tables (Gather) are stored as uint8, LSTM becomes
+/// DynamicQuantizeLSTM, ONNX Runtime's fused Attention QAttention, and Conv becomes ConvInteger where it is asked for: on CPUs that seldom
+/// pays.
 /// </summary>
 public sealed class OnnxDynamicQuantization : OnnxPass
 {
+    /// <summary>The operator set of ONNX Runtime's own operators.</summary>
+    internal const string Microsoft = "com.microsoft";
+
     /// <summary>MatMulInteger came with 10, DynamicQuantizeLinear with 11.</summary>
     private const long NeededOpset = 11;
 
@@ -30,7 +34,7 @@ public sealed class OnnxDynamicQuantization : OnnxPass
         },
         new("per_channel", PassParameterKind.Boolean, "false", "one scale per output channel instead of one per tensor"),
         new("reduce_range", PassParameterKind.Boolean, "false", "7-bit weights: avoids saturation on CPUs without VNNI"),
-        new("op_types_to_quantize", PassParameterKind.Names, "MatMul,Gemm,Gather", "operators to quantize") { Choices = ["MatMul", "Gemm", "Gather", "Conv"] },
+        new("op_types_to_quantize", PassParameterKind.Names, "MatMul,Gemm,Gather,LSTM,Attention", "operators to quantize") { Choices = ["MatMul", "Gemm", "Gather", "LSTM", "Attention", "Conv"] },
         .. CommonParameters.Nodes,
     ];
 
@@ -66,6 +70,11 @@ public sealed class OnnxDynamicQuantization : OnnxPass
         if (rewriter.Changed.Count == 0)
         {
             throw PassNodes.Nothing(Type, string.Join(" or ", arguments.Names("op_types_to_quantize")), rewriter.Skipped);
+        }
+
+        if (rewriter.Changed.Any(c => c.OpType is "LSTM" or "Attention"))
+        {
+            model.RequireOpset(Microsoft, 1);
         }
 
         GraphCleanup.RemoveDead(model);

@@ -43,6 +43,52 @@ internal sealed class WeightStore(PassArguments arguments, PassContext context)
     public StoredWeight Table(OnnxGraph graph, TensorProto table) =>
         Once((table.Name, null, false, true), () => Make(graph, table, QuantRange.Of(DataType.Uint8, false, false), null, false));
 
+    /// <summary>
+    /// The weights of a recurrent operator, [directions, 4 x hidden, inputs], stored as [directions, inputs, 4 x hidden]. Scales have a
+    /// dimension for the directions, and per channel one for the outputs.
+    /// </summary>
+    public StoredWeight Stack(OnnxGraph graph, TensorProto weight) =>
+        Once((weight.Name, 1, true, false), () =>
+        {
+            var values = OnnxTensors.Floats(weight);
+            if (values.IsEmpty || !LinearQuantizer.IsFinite(values))
+            {
+                return new StoredWeight("", "", null, "", "its weight is empty or holds infinities or NaN");
+            }
+
+            var (directions, outputs, inputs) = ((int)weight.Dims[0], (int)weight.Dims[1], (int)weight.Dims[2]);
+            var range = QuantRange.Of(_type, IsSymmetric, _reduce);
+            byte[] codes;
+            QuantScale[] scales;
+            if (_perChannel)
+            {
+                (codes, scales) = LinearQuantizer.QuantizePerChannel(values, directions * outputs, inputs, range);
+            }
+            else
+            {
+                var scale = LinearQuantizer.ScaleFor(TensorPrimitives.Min(values), TensorPrimitives.Max(values), range);
+                codes = new byte[values.Length];
+                LinearQuantizer.Quantize(values, scale, range, codes);
+                scales = [.. Enumerable.Repeat(scale, directions)];
+            }
+
+            var turned = new byte[codes.Length];
+            for (var i = 0; i < codes.Length; i++)
+            {
+                var (direction, output, input) = (i / (outputs * inputs), i / inputs % outputs, i % inputs);
+                turned[(((direction * inputs) + input) * outputs) + output] = codes[i];
+            }
+
+            long[] dims = _perChannel ? [directions, outputs] : [directions];
+            var names = (Codes: graph.UniqueName($"{weight.Name}_quantized"), Scale: graph.UniqueName($"{weight.Name}_scale"), Zero: graph.UniqueName($"{weight.Name}_zero_point"));
+            var format = $"{OnnxTensors.TypeName((int)_type)}{(_perChannel ? " per-channel" : "")}";
+            graph.AddInitializer(OnnxTensors.Create(names.Codes, _type, [directions, inputs, outputs], turned));
+            graph.AddInitializer(OnnxTensors.Create(names.Scale, dims, Array.ConvertAll(scales, s => s.Scale)));
+            graph.AddInitializer(OnnxTensors.Create(names.Zero, _type, dims, Array.ConvertAll(scales, s => unchecked((byte)s.ZeroPoint))));
+            context.Weights.Add(new StackedWeight(weight, format, names.Codes, names.Scale, names.Zero));
+            return new StoredWeight(names.Codes, names.Scale, names.Zero, format, null);
+        });
+
     private StoredWeight Once((string, int?, bool, bool) key, Func<StoredWeight> make)
     {
         if (!_stored.TryGetValue(key, out var stored))

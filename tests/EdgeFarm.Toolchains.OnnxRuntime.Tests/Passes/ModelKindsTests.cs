@@ -1,0 +1,168 @@
+using EdgeFarm.Core.Jobs;
+using EdgeFarm.ModelFormats.Onnx;
+using EdgeFarm.ModelFormats.Onnx.Graphs;
+using EdgeFarm.ModelFormats.Onnx.Proto;
+using EdgeFarm.Toolchains.OnnxRuntime.Optimize;
+using EdgeFarm.Toolchains.OnnxRuntime.Passes;
+using static EdgeFarm.ModelFormats.Onnx.Proto.TensorProto.Types;
+
+namespace EdgeFarm.Toolchains.OnnxRuntime.Tests.Passes;
+
+/// <summary>Models that are not one flat graph of floats: each pass handles them or says why not.</summary>
+public sealed class ModelKindsTests : IDisposable
+{
+    private const int Rows = 64, Columns = 32;
+
+    private readonly TemporaryDirectory _directory = new();
+
+    public static TheoryData<string> Passes() => ["OnnxDynamicQuantization", "OnnxMatMulNBits", "OnnxStaticQuantization", "OnnxFloatToFloat16", "OnnxPeepholeOptimizer", "OnnxSmoothQuant", "OnnxAutoMixedPrecision"];
+
+    [Theory]
+    [MemberData(nameof(Passes))]
+    public void Weights_in_a_file_beside_the_model_are_quantized_like_any(string pass)
+    {
+        var model = Plain();
+        var weight = model.Graph.Initializer[0];
+        var bytes = OnnxTensors.Bytes(weight).ToArray();
+        File.WriteAllBytes(_directory["weights.bin"], [.. new byte[64], .. bytes]);
+        weight.ClearRawData();
+        weight.DataLocation = DataLocation.External;
+        weight.ExternalData.AddRange(new[] { ("location", "weights.bin"), ("offset", "64"), ("length", $"{bytes.Length}") }.Select(e => new StringStringEntryProto { Key = e.Item1, Value = e.Item2 }));
+        var result = Run(model, pass);
+        Assert.True(result.IsOk, result.Failure?.Message);
+        Assert.InRange(result.Value.SourceBytes, bytes.Length, bytes.Length + 4096);
+        Assert.Null(result.Value.NotLoaded);
+    }
+
+    // Silero's voice detector keeps its network inside If. ONNX Runtime's quantizer leaves that float, too.
+    [Theory]
+    [InlineData("OnnxDynamicQuantization", true)]
+    [InlineData("OnnxMatMulNBits", true)]
+    [InlineData("OnnxStaticQuantization", true)]
+    [InlineData("OnnxPeepholeOptimizer", true)]
+    [InlineData("OnnxFloatToFloat16", false)]
+    public void What_is_inside_a_branch_stays_and_still_reads_what_is_outside(string pass, bool handled)
+    {
+        var model = Plain();
+        var branch = new GraphProto { Name = "branch" };
+        branch.Node.Add(NodeAttributes.Create("MatMul", "inner", ["y", "w2"], ["inner"]));
+        branch.Output.Add(Value("inner", DataType.Float));
+        var other = new GraphProto { Name = "other" };
+        other.Node.Add(NodeAttributes.Create("Identity", "same", ["y"], ["same"]));
+        other.Output.Add(Value("same", DataType.Float));
+        model.Graph.Initializer.Add(Weight("w2", Columns, Columns));
+        model.Graph.Input.Add(Value("flag", DataType.Bool, 1));
+        var node = NodeAttributes.Create("If", "if", ["flag"], ["z"]);
+        node.Attribute.Add(new AttributeProto { Name = "then_branch", Type = AttributeProto.Types.AttributeType.Graph, G = branch });
+        node.Attribute.Add(new AttributeProto { Name = "else_branch", Type = AttributeProto.Types.AttributeType.Graph, G = other });
+        model.Graph.Node.Add(node);
+        model.Graph.Output[0].Name = "z";
+        var result = Run(model, pass);
+        if (!handled)
+        {
+            Assert.Equal(FailureType.Unsupported, result.Failure!.Type);
+            Assert.Contains("subgraphs", result.Failure.Message, StringComparison.Ordinal);
+            return;
+        }
+
+        Assert.True(result.IsOk, result.Failure?.Message);
+        Assert.Null(result.Value.NotLoaded);
+        using var written = TestFiles.Load(_directory["out.onnx"]);
+        if (pass != "OnnxPeepholeOptimizer")
+        {
+            Assert.Equal("MatMul", written.Graph.Node.Single(n => n.OpType == "If").Attribute[0].G.Node[0].OpType);
+        }
+    }
+
+    [Theory]
+    [InlineData("OnnxDynamicQuantization", true)]
+    [InlineData("OnnxMatMulNBits", true)]
+    [InlineData("OnnxStaticQuantization", true)]
+    [InlineData("OnnxFloatToFloat16", false)]
+    public void Functions_are_called_as_they_are(string pass, bool handled)
+    {
+        var model = Plain();
+        var function = new FunctionProto { Name = "Twice", Domain = "own" };
+        function.Input.Add("a");
+        function.Output.Add("b");
+        function.OpsetImport.Add(new OperatorSetIdProto { Domain = "", Version = 17 });
+        function.Node.Add(NodeAttributes.Create("Add", "add", ["a", "a"], ["b"]));
+        model.Functions.Add(function);
+        model.OpsetImport.Add(new OperatorSetIdProto { Domain = "own", Version = 1 });
+        model.Graph.Node.Add(NodeAttributes.Create("Twice", "twice", ["y"], ["z"], "own"));
+        model.Graph.Output[0].Name = "z";
+        var result = Run(model, pass);
+        Assert.Equal(handled, result.IsOk);
+        Assert.True(handled || result.Failure!.Type == FailureType.Unsupported);
+    }
+
+    [Fact]
+    public void Text_inputs_are_refused_where_samples_are_needed_and_no_trouble_elsewhere()
+    {
+        var model = Plain();
+        model.Graph.Input.Add(Value("text", DataType.String, 1));
+        model.Graph.Node.Add(NodeAttributes.Create("Identity", "pass", ["text"], ["text_out"]));
+        model.Graph.Output.Add(Value("text_out", DataType.String, 1));
+        Assert.True(Run(model, "OnnxDynamicQuantization").IsOk);
+        var refused = Run(model, "OnnxStaticQuantization").Failure!;
+        Assert.Equal(FailureType.InvalidInput, refused.Type);
+        Assert.Contains("'text'", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Weights_in_double_precision_are_left_and_named()
+    {
+        var model = Plain();
+        model.Graph.Input[0].Type.TensorType.ElemType = model.Graph.Output[0].Type.TensorType.ElemType = (int)DataType.Double;
+        var bytes = new byte[Rows * Columns * sizeof(double)];
+        model.Graph.Initializer[0] = OnnxTensors.Create("w", DataType.Double, [Rows, Columns], bytes);
+        foreach (var pass in (string[])["OnnxDynamicQuantization", "OnnxMatMulNBits"])
+        {
+            var failure = Run(model, pass).Failure!;
+            Assert.Equal(FailureType.Unsupported, failure.Type);
+            Assert.Contains("its weight is double", failure.Message, StringComparison.Ordinal);
+        }
+    }
+
+    public void Dispose() => _directory.Dispose();
+
+    private static ModelProto Plain()
+    {
+        var model = new ModelProto { IrVersion = 8, Graph = new GraphProto { Name = "g" } };
+        model.OpsetImport.Add(new OperatorSetIdProto { Domain = "", Version = 17 });
+        model.Graph.Node.Add(NodeAttributes.Create("MatMul", "mm", ["x", "w"], ["y"]));
+        model.Graph.Initializer.Add(Weight("w", Rows, Columns));
+        model.Graph.Input.Add(Value("x", DataType.Float, 4, Rows));
+        model.Graph.Output.Add(Value("y", DataType.Float));
+        return model;
+    }
+
+    private static TensorProto Weight(string name, int rows, int columns)
+    {
+        var random = new Random(1);
+        return OnnxTensors.Create(name, [rows, columns], Enumerable.Range(0, rows * columns).Select(_ => random.NextSingle() - 0.5f).ToArray());
+    }
+
+    private static ValueInfoProto Value(string name, DataType type, params long[] dims)
+    {
+        var tensor = new TypeProto.Types.Tensor { ElemType = (int)type };
+        if (dims.Length > 0)
+        {
+            tensor.Shape = new TensorShapeProto();
+            tensor.Shape.Dim.AddRange(dims.Select(d => new TensorShapeProto.Types.Dimension { DimValue = d }));
+        }
+
+        return new ValueInfoProto { Name = name, Type = new TypeProto { TensorType = tensor } };
+    }
+
+    private Outcome<OnnxOptimizeResult> Run(ModelProto model, string pass)
+    {
+        using (var file = File.Create(_directory["in.onnx"]))
+        {
+            Google.Protobuf.MessageExtensions.WriteTo(model, file);
+        }
+
+        var outcome = OnnxOptimizer.Run(new OnnxOptimizeRequest(_directory["in.onnx"], _directory["out.onnx"], [new PassStep(pass, new Dictionary<string, string>())]) { Threads = 1 });
+        return outcome;
+    }
+}
