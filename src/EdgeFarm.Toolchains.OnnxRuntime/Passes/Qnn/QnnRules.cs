@@ -1,7 +1,6 @@
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.ModelFormats.Onnx;
 using EdgeFarm.ModelFormats.Onnx.Graphs;
-using EdgeFarm.ModelFormats.Onnx.Proto;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes.Static;
 using static EdgeFarm.ModelFormats.Onnx.Proto.TensorProto.Types;
 

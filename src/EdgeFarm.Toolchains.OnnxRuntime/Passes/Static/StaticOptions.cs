@@ -1,5 +1,4 @@
 using System.Text.RegularExpressions;
-using EdgeFarm.ModelFormats.Onnx.Graphs;
 using EdgeFarm.ModelFormats.Onnx.Proto;
 using EdgeFarm.Toolchains.OnnxRuntime.Quantization;
 using static EdgeFarm.ModelFormats.Onnx.Proto.TensorProto.Types;
