@@ -15,7 +15,7 @@ for part in $parts; do
     cost) run cost "$minilm/model.onnx" "$minilm/calibration.npz" "${ROUNDS:-5}" ;;
     peak)
       for pass in "OnnxDynamicQuantization" "OnnxMatMulNBits" "OnnxMatMulNBits op_types_to_quantize=MatMul,Gather" "OnnxMatMulNBits algorithm=hqq" "OnnxMatMulNBits algorithm=gptq" \
-          "OnnxStaticQuantization judged_samples=0" "OnnxStaticQuantization judged_samples=0 calibrate_method=Percentile" "OnnxStaticQuantization judged_samples=0 calibrate_method=Entropy"; do
+          "OnnxStaticQuantization per_channel=true" "OnnxStaticQuantization per_channel=true calibrate_method=Percentile" "OnnxStaticQuantization per_channel=true calibrate_method=Entropy"; do
         # shellcheck disable=SC2086
         run peak "$minilm/model.onnx" "$minilm/calibration.npz" $pass
       done ;;

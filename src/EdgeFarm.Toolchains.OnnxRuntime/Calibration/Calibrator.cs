@@ -43,7 +43,8 @@ internal sealed class Calibrator : IDisposable
     /// <param name="wanted">Inputs or inner values, without initializers.</param>
     /// <param name="maxSamples">Most samples; 0 for all.</param>
     /// <param name="context">Samples, threads, cancellation.</param>
-    public static Calibrator Create(OnnxModel model, IEnumerable<string> wanted, int maxSamples, PassContext context)
+    /// <param name="keepsMemory">Whether the session keeps the memory of values from one sample to the next.</param>
+    public static Calibrator Create(OnnxModel model, IEnumerable<string> wanted, int maxSamples, PassContext context, bool keepsMemory = true)
     {
         var names = wanted.Distinct(StringComparer.Ordinal).ToList();
         var graph = model.Graph;
@@ -71,7 +72,7 @@ internal sealed class Calibrator : IDisposable
                 }
             }
 
-            var session = OrtSession.Load(path, new OrtSettings { IntraOpThreads = context.Threads, GraphOptimization = "disabled", AllowSpinning = false });
+            var session = OrtSession.Load(path, new OrtSettings { IntraOpThreads = context.Threads, GraphOptimization = "disabled", AllowSpinning = false, KeepsMemory = keepsMemory });
             try
             {
                 var samples = Samples(session, context, maxSamples);

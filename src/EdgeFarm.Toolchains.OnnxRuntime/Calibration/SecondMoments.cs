@@ -37,6 +37,8 @@ internal static class SecondMoments
             }
 
             samples = Collect(model, group, maxSamples, context, take);
+            // Large arrays of this group would stand beside those of the next.
+            GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         }
 
         return samples;
@@ -59,7 +61,7 @@ internal static class SecondMoments
             names.Add(moment);
         }
 
-        using var calibrator = Calibrator.Create(copy, names, maxSamples, context);
+        using var calibrator = Calibrator.Create(copy, names, maxSamples, context, keepsMemory: false);
         var sums = group.Select(g => new float[checked(g.Value * g.Value)]).ToArray();
         calibrator.Visit(names, (_, i, _, values) => TensorPrimitives.Add(values, sums[i], sums[i]));
         for (var i = 0; i < group.Count; i++)

@@ -107,7 +107,8 @@ internal sealed class QdqWeight(TensorProto source, string format, DataType type
     : QuantizedWeight(source, format)
 {
     /// <inheritdoc/>
-    public override double FloorDb => type is DataType.Int4 or DataType.Uint4 ? 2 : 10;
+    // With one scale for all, real weights with outliers keep 8 dB; a wrong layout keeps none.
+    public override double FloorDb => type is DataType.Int4 or DataType.Uint4 || !Format.EndsWith("per-channel", StringComparison.Ordinal) ? 2 : 10;
 
     /// <inheritdoc/>
     protected override float[] Dequantize(Func<string, TensorProto> find)
