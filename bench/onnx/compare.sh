@@ -12,7 +12,7 @@ minilm="$MODELS/minilm-l6"
 mkdir -p work
 for part in $parts; do
   case "$part" in
-    cost) run cost "$minilm/model.onnx" "$minilm/calibration.npz" "${ROUNDS:-5}" ;;
+    cost) run cost "$minilm/model.onnx" "$minilm/calibration.npz" "${ROUNDS:-5}" "${SAMPLES:-0}" ;;
     peak)
       for pass in "OnnxDynamicQuantization" "OnnxMatMulNBits" "OnnxMatMulNBits op_types_to_quantize=MatMul,Gather" "OnnxMatMulNBits algorithm=hqq" "OnnxMatMulNBits algorithm=gptq" \
           "OnnxStaticQuantization per_channel=true" "OnnxStaticQuantization per_channel=true calibrate_method=Percentile" "OnnxStaticQuantization per_channel=true calibrate_method=Entropy"; do

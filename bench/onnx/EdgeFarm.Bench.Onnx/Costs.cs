@@ -19,6 +19,7 @@ internal static class Costs
     public static int Run(string path, string calibration, string[] options)
     {
         var rounds = options.Length > 0 ? int.Parse(options[0], CultureInfo.InvariantCulture) : 5;
+        var most = options.Length > 1 ? int.Parse(options[1], CultureInfo.InvariantCulture) : 0;
         var bytes = File.ReadAllBytes(path);
         var data = CalibrationData.Load(calibration).Value;
         var context = new PassContext { Calibration = data, Threads = Threads };
@@ -37,11 +38,11 @@ internal static class Costs
             GraphCleanup.ConstantsToInitializers(model);
             var graph = new OnnxGraph(model);
             var values = model.Graph.Node.SelectMany(n => n.Input.Concat(n.Output)).Where(v => v.Length > 0 && graph.Constant(v) is null);
-            using var calibrator = Calibrator.Create(model, values, 0, context);
+            using var calibrator = Calibrator.Create(model, values, most, context);
             var source = Path.Combine(work.FullName, "float.onnx");
             model.Save(source);
             using var session = OrtSession.Load(source, new OrtSettings { IntraOpThreads = Threads, GraphOptimization = "disabled", AllowSpinning = false });
-            var samples = SampleSource.From(session, data.Arrays, 0);
+            var samples = SampleSource.From(session, data.Arrays, most);
             Show(
                 rounds,
                 ($"FP32, unfused, {samples.Count} samples, {Threads} threads", () => Infer(session, samples)),

@@ -11,7 +11,7 @@ return args switch
 static int Usage()
 {
     Console.Error.WriteLine("""
-        usage: EdgeFarm.Bench.Onnx cost MODEL.onnx CALIBRATION.npz [ROUNDS]
+        usage: EdgeFarm.Bench.Onnx cost MODEL.onnx CALIBRATION.npz [ROUNDS [SAMPLES]]
                EdgeFarm.Bench.Onnx peak MODEL.onnx CALIBRATION.npz PASS [KEY=VALUE]...
                EdgeFarm.Bench.Onnx table NAME=MODEL.onnx[,CALIBRATION.npz[,TEST.npz[,LABELS]]][;INPUT=1,3,48,320]...
         """);

@@ -158,30 +158,22 @@ internal sealed class Calibrator : IDisposable
             Visit([.. again.Select(t => Tensors[t])], (_, i, _, values) => histograms[again[i]]!.Add(values), parallel: true);
         }
 
-        var ranges = new Dictionary<string, TensorRange>(StringComparer.Ordinal);
-        for (var t = 0; t < gathered.Length; t++)
-        {
-            if (gathered[t].Steps == 0)
-            {
-                continue;
-            }
-
-            var observed = gathered[t].Observed;
-            ranges[Tensors[t]] = settings.Method switch
-            {
-                CalibrationMethod.MovingAverage => gathered[t].Mean,
-                CalibrationMethod.Percentile => Thresholds.Percentile(histograms[t]!, settings, observed),
-                CalibrationMethod.Entropy => Thresholds.Entropy(histograms[t]!, observed),
-                CalibrationMethod.Mse => Thresholds.Mse(histograms[t]!, observed),
-                _ => observed,
-            };
-        }
-
-        return ranges;
+        var bounds = new TensorRange[gathered.Length];
+        Each(gathered.Length, parallel: true, t => bounds[t] = gathered[t].Steps == 0 ? default : Bounds(settings, gathered[t], histograms[t]));
+        return Enumerable.Range(0, gathered.Length).Where(t => gathered[t].Steps > 0).ToDictionary(t => Tensors[t], t => bounds[t], StringComparer.Ordinal);
     }
 
     /// <inheritdoc/>
     public void Dispose() => _session.Dispose();
+
+    private static TensorRange Bounds(CalibrationSettings settings, TensorStatistics gathered, Histogram? histogram) => settings.Method switch
+    {
+        CalibrationMethod.MovingAverage => gathered.Mean,
+        CalibrationMethod.Percentile => Thresholds.Percentile(histogram!, settings, gathered.Observed),
+        CalibrationMethod.Entropy => Thresholds.Entropy(histogram!, gathered.Observed),
+        CalibrationMethod.Mse => Thresholds.Mse(histogram!, gathered.Observed),
+        _ => gathered.Observed,
+    };
 
     private void Each(int count, bool parallel, Action<int> take)
     {
