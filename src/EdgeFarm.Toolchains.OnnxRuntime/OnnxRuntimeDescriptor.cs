@@ -98,7 +98,7 @@ public static class OnnxRuntimeDescriptor
         parameter.Default,
         parameter.Summary)
     {
-        Choices = parameter.Kind == PassParameterKind.Names ? [] : [.. parameter.Choices, .. parameter.Aliases.Where(a => parameter.Choices.Contains(a.Value)).Select(a => a.Key)],
+        Choices = parameter.Kind == PassParameterKind.Names ? [] : [.. parameter.Choices, .. parameter.Aliases.Keys],
         Minimum = parameter.Minimum,
         Maximum = parameter.Maximum,
     };
