@@ -41,14 +41,26 @@ public sealed class KillTests
         await using var worker = StartWorker(farm, "victim");
         farm.Write("slow.yaml", SweepFiles.Llama("bundled:edgefarm-tiny", SlowForms, "slow", Quality));
         (await farm.RunAsync("submit", "slow.yaml", "--id", "slow")).Expect(0);
-        await farm.Until(() => Task.FromResult(JobHosts(worker.Id).Length > 0), "the worker runs a job host");
 
-        Signals.Send(worker.Id, Signals.Stop); // so that the lease cannot end between the look and the kill
-        var hosts = JobHosts(worker.Id);
-        var held = (await farm.WorkersAsync()).Single(w => w.GetProperty("name").GetString() == "victim").GetProperty("held").GetArrayLength();
+        // Stopped before the look, so that the lease cannot end between the look and the kill. A job host alone is not enough: a worker that
+        // starts asks its engines in one.
+        int[] hosts = [];
+        await farm.Until(
+            async () =>
+            {
+                Signals.Send(worker.Id, Signals.Stop);
+                hosts = JobHosts(worker.Id);
+                if (hosts.Length > 0 && await HeldAsync(farm, "victim") > 0)
+                {
+                    return true;
+                }
+
+                Signals.Send(worker.Id, Signals.Continue);
+                return false;
+            },
+            "the worker runs a job of the farm");
         await worker.KillAsync();
 
-        Assert.True(held > 0, "the worker held a lease when it was killed");
         await farm.Until(() => Task.FromResult(!hosts.Any(IsAlive)), "the dead worker's job hosts are gone");
         await using var second = StartWorker(farm, "second");
         await farm.Until(async () => (await farm.SweepAsync("slow")).GetProperty("status").GetString() == "completed", "the sweep completed");
@@ -129,6 +141,10 @@ public sealed class KillTests
         a.GetProperty("host").GetString()!,
         a.GetProperty("started_at").GetDateTimeOffset(),
         a.GetProperty("finished_at").GetDateTimeOffset()));
+
+    private static async Task<int> HeldAsync(Farm farm, string name) => (await farm.WorkersAsync())
+        .Where(w => w.GetProperty("name").GetString() == name)
+        .Sum(w => w.GetProperty("held").GetArrayLength());
 
     private static CliProcess StartWorker(Farm farm, string name) => CliProcess.Start(
         farm.Directory, "worker", "--farm", farm.Url, "--name", name, "--slots", "1", "--data", Path.Combine(farm.Directory, name));
