@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Net.Sockets;
 using System.Threading.Channels;
 using Akka.Actor;
 using Akka.Event;
@@ -31,6 +32,7 @@ internal sealed class WorkerLinkClient(
 
     // A misfit lasts until someone upgrades: asking more often helps nobody.
     private static readonly TimeSpan MisfitDelay = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan ProbeTimeout = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(10);
 
     /// <summary>A channel as the link needs it: HTTP/2 pings find a dead peer long before the stream's own are missed.</summary>
@@ -47,6 +49,8 @@ internal sealed class WorkerLinkClient(
             var started = time.GetTimestamp();
             try
             {
+                // A channel keeps trying where nobody listens, while another coordinator would answer at once.
+                await ProbeAsync(url, cancellationToken);
                 using var channel = open(url);
 
                 // A link that ends at once is no success: two workers of one name would otherwise drive each other out without a pause.
@@ -77,6 +81,21 @@ internal sealed class WorkerLinkClient(
 
     private static bool IsRefusal(Exception e) =>
         e is RpcException { StatusCode: StatusCode.FailedPrecondition or StatusCode.AlreadyExists or StatusCode.Unauthenticated or StatusCode.PermissionDenied };
+
+    private static async Task ProbeAsync(Uri url, CancellationToken cancellationToken)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        limit.CancelAfter(ProbeTimeout);
+        using var probe = new TcpClient();
+        try
+        {
+            await probe.ConnectAsync(url.IdnHost, url.Port, limit.Token);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new IOException($"it did not answer within {ProbeTimeout.TotalSeconds:0} s");
+        }
+    }
 
     /// <summary>One stream from start to end; true when it was accepted.</summary>
     private async Task<bool> ServeAsync(GrpcChannel channel, CancellationToken cancellationToken)
