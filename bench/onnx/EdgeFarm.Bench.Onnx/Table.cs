@@ -59,7 +59,12 @@ internal static class Table
 
             var evaluated = OnnxEvaluation.Run(new OnnxEvaluationRequest(output, files[0])
             {
-                DataPath = File(2), Labels = File(3), MaxSamples = 100, SyntheticSamples = 4, Dims = dims, Settings = new OrtSettings { AllowSpinning = false },
+                DataPath = File(2),
+                Labels = File(3),
+                MaxSamples = 100,
+                SyntheticSamples = 4,
+                Dims = dims,
+                Settings = new OrtSettings { AllowSpinning = false },
             });
             double? Metric(string metric) => evaluated.IsOk ? evaluated.Value.Metrics.FirstOrDefault(m => m.Metric == metric)?.Samples[0] : null;
             Console.WriteLine(string.Create(

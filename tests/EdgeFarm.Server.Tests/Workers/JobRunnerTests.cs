@@ -2,8 +2,8 @@ using System.Diagnostics;
 using EdgeFarm.Artifacts;
 using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Jobs;
-using EdgeFarm.Server.Workers;
 using EdgeFarm.Server.Tests.Support;
+using EdgeFarm.Server.Workers;
 using EdgeFarm.Toolchains.JobHosts;
 
 namespace EdgeFarm.Server.Tests.Workers;
