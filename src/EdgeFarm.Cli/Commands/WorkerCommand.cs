@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using System.CommandLine;
 using EdgeFarm.Cli.Client;
 using EdgeFarm.Contracts;
