@@ -200,7 +200,7 @@ internal sealed class DispatcherActor : UntypedActor, IWithTimers, IWithStash
             switch (effect)
             {
                 case DispatchEffect.SendLease e:
-                    ToLink(e.Link, e);
+                    ToLink(e.Link, FarmTraces.Leased(e, Now));
                     break;
                 case DispatchEffect.SendRevoke e:
                     ToLink(e.Link, e);

@@ -147,6 +147,7 @@ internal sealed class ProjectionActor : UntypedActor, IWithTimers
 
         public async Task<NotUsed> WriteAsync(ImmutableList<EventEnvelope> batch)
         {
+            var since = FarmTraces.IsOn ? DateTimeOffset.UtcNow : default;
             var touched = new HashSet<FoldedSweep>();
             foreach (var envelope in batch)
             {
@@ -163,6 +164,14 @@ internal sealed class ProjectionActor : UntypedActor, IWithTimers
             var to = ((Sequence)batch[^1].Offset).Value;
             await writer.WriteAsync(touched, _offset, to, CancellationToken.None);
             _offset = to;
+            if (FarmTraces.IsOn)
+            {
+                foreach (var sweep in touched)
+                {
+                    FarmTraces.Projected(sweep.State.Submission!, batch.Count(e => ((SweepRecord)e.Event).Sweep == sweep.Id), since, DateTimeOffset.UtcNow);
+                }
+            }
+
             foreach (var sweep in touched.Where(s => s.State.IsEnded))
             {
                 // A retry reads it again; a farm's thousands of ended sweeps need not stay in memory for that.

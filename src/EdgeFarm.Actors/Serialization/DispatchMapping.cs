@@ -19,6 +19,7 @@ internal static class DispatchMapping
             BoundTo = q.BoundTo?.Wire(),
             MinimumMemory = q.MinimumMemory,
             Fresh = q.Fresh,
+            Traceparent = q.TraceParent,
         };
         wire.Avoid.Add(q.Avoid);
         wire.NotOn.Add(q.NotOn.Select(d => d.Wire()));
@@ -29,6 +30,7 @@ internal static class DispatchMapping
         q.Job.ToCore(), q.Sweep, q.Attempt, q.BoundTo?.ToCore(), q.MinimumMemory, q.Avoid.ToImmutableSortedSet(StringComparer.Ordinal), q.Fresh)
     {
         NotOn = [.. q.NotOn.Select(d => d.ToCore())],
+        TraceParent = q.Traceparent,
     };
 
     public static Wire.Lease Wire(this Lease l) => new()
@@ -40,10 +42,14 @@ internal static class DispatchMapping
         DeviceId = l.DeviceId,
         TransferTimeout = Duration.FromTimeSpan(l.TransferTimeout),
         ExecutionTimeout = Duration.FromTimeSpan(l.ExecutionTimeout),
+        Traceparent = l.TraceParent,
     };
 
     public static Lease ToCore(this Wire.Lease l) => new(
-        l.Job.ToCore(), l.Sweep, l.Attempt, l.Fence, l.DeviceId, l.TransferTimeout.ToTimeSpan(), l.ExecutionTimeout.ToTimeSpan());
+        l.Job.ToCore(), l.Sweep, l.Attempt, l.Fence, l.DeviceId, l.TransferTimeout.ToTimeSpan(), l.ExecutionTimeout.ToTimeSpan())
+    {
+        TraceParent = l.Traceparent,
+    };
 
     public static Wire.HeldLease Wire(this HeldLease h) => new()
     {

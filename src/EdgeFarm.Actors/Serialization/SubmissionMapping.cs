@@ -19,6 +19,7 @@ internal static class SubmissionMapping
             Spec = Wire(s.Spec),
             Plan = Wire(s.Plan),
             Fresh = s.Fresh,
+            Traceparent = s.TraceParent,
         };
         wire.Sources.Put(s.Sources, RecordMapping.Wire);
         return wire;
@@ -36,7 +37,10 @@ internal static class SubmissionMapping
             s.Plan.Jobs.Array(RecordMapping.ToCore),
             s.Plan.Entries.Array(RecordMapping.ToCore),
             s.Plan.LeftOut.Array(l => new LeftOut(l.What, l.Reason))),
-        s.Fresh);
+        s.Fresh)
+    {
+        TraceParent = s.Traceparent,
+    };
 
     private static Wire.Plan Wire(SweepPlan p)
     {

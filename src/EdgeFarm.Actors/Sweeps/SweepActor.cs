@@ -274,11 +274,26 @@ internal sealed class SweepActor : UntypedPersistentActor
 
     private void Measure(SweepEvent happened)
     {
-        if (happened is SweepEvent.AttemptsEnded ended)
+        if (happened is SweepEvent.Ended all)
+        {
+            _log.Info("sweep {Sweep} ended: {Status}; trace {TraceId}", _id, all.Status, FarmTraces.TraceIdOf(_state.Submission!.TraceParent));
+        }
+        else if (happened is SweepEvent.AttemptsEnded ended)
         {
             foreach (var report in ended.Attempts.Select(a => a.Report).Where(r => !r.Cached))
             {
                 _services.Metrics.Ended(_state.Job(report.JobId)!.Kind, report.Outcome);
+                if (report.Outcome.Failure is { } failure)
+                {
+                    _log.Info(
+                        "sweep {Sweep}: attempt {Attempt} of job {Job} on worker {Worker} failed: {Failure}; trace {TraceId}",
+                        _id,
+                        report.Attempt,
+                        report.JobId,
+                        report.Worker,
+                        $"{failure.Type}, {failure.Message}",
+                        FarmTraces.TraceIdOf(_state.Submission!.TraceParent));
+                }
             }
         }
     }

@@ -132,6 +132,7 @@ internal static class LinkMapping
             DeviceId = lease.DeviceId,
             TransferTimeout = Duration.FromTimeSpan(lease.TransferTimeout),
             ExecutionTimeout = Duration.FromTimeSpan(lease.ExecutionTimeout),
+            Traceparent = lease.TraceParent,
         };
     }
 
@@ -164,7 +165,10 @@ internal static class LinkMapping
             offer.Fence,
             offer.DeviceId,
             offer.TransferTimeout?.ToTimeSpan() ?? TimeSpan.Zero,
-            offer.ExecutionTimeout?.ToTimeSpan() ?? TimeSpan.Zero);
+            offer.ExecutionTimeout?.ToTimeSpan() ?? TimeSpan.Zero)
+        {
+            TraceParent = offer.Traceparent,
+        };
     }
 
     public static Link.Outcome ToLink(JobOutcome o) => new()

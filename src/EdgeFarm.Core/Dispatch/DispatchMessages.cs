@@ -25,6 +25,9 @@ public sealed record Lease(
 {
     /// <summary>Names the attempt.</summary>
     public AttemptKey Key => new(Job.Spec.Id, Attempt, Fence);
+
+    /// <summary>The W3C <c>traceparent</c> of what comes before the attempt in its trace; empty when the sweep is not traced.</summary>
+    public string TraceParent { get; init; } = "";
 }
 
 /// <summary>A lease that a worker says it still holds when it links.</summary>
@@ -82,7 +85,11 @@ public abstract record DispatchInput
 public abstract record DispatchEffect
 {
     /// <summary>Give a lease to a worker. <paramref name="Sequence"/> numbers lease messages on the link.</summary>
-    public sealed record SendLease(string Link, Lease Lease, long Sequence) : DispatchEffect;
+    public sealed record SendLease(string Link, Lease Lease, long Sequence) : DispatchEffect
+    {
+        /// <summary>Since when the job waited for it.</summary>
+        public DateTimeOffset QueuedAt { get; init; }
+    }
 
     /// <summary>Tell a worker to kill an attempt.</summary>
     public sealed record SendRevoke(string Link, AttemptKey Key, string Reason) : DispatchEffect;

@@ -28,6 +28,7 @@ public sealed partial class DispatchState
         }
 
         entry.State = EntryState.Queued;
+        entry.QueuedAt = _now;
         entry.Bucket = bucket;
         entry.Place = first ? bucket.Queue.AddFirst(entry) : bucket.Queue.AddLast(entry);
         if (bucket.Group is null)
@@ -365,8 +366,11 @@ public sealed partial class DispatchState
         worker.InFlight.Enqueue((++worker.Sent, exclusive));
         _effects.Add(new DispatchEffect.SendLease(
             worker.Link!,
-            new Lease(entry.Job.Job, entry.Job.Sweep, key.Attempt, key.Fence, device.Id, _limits.TransferTimeout, execution),
-            worker.Sent));
+            new Lease(entry.Job.Job, entry.Job.Sweep, key.Attempt, key.Fence, device.Id, _limits.TransferTimeout, execution) { TraceParent = entry.Job.TraceParent },
+            worker.Sent)
+        {
+            QueuedAt = entry.QueuedAt,
+        });
         _effects.Add(new DispatchEffect.NotifyStarted(
             entry.Job.Sweep, key, worker.Name, new DeviceAddress(worker.Host.Id, device.Id)));
     }

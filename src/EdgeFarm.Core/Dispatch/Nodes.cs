@@ -127,6 +127,9 @@ internal sealed class QueueEntry(QueuedJob job, long order)
 
     public EntryState State { get; set; }
 
+    /// <summary>Since when it waits for a worker.</summary>
+    public DateTimeOffset QueuedAt { get; set; }
+
     public LeaseNode? Lease { get; set; }
 
     public GroupNode? Group { get; set; }

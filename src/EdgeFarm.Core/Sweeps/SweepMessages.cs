@@ -74,7 +74,11 @@ public sealed record SweepSubmission(
     SweepSpec Spec,
     ImmutableSortedDictionary<string, ArtifactRef> Sources,
     SweepPlan Plan,
-    bool Fresh);
+    bool Fresh)
+{
+    /// <summary>The W3C <c>traceparent</c> under which spans of this sweep stand, however much later they are; empty when it is not traced.</summary>
+    public string TraceParent { get; init; } = "";
+}
 
 /// <summary>A device of a host.</summary>
 /// <param name="HostId">Stable machine id.</param>
@@ -125,6 +129,9 @@ public sealed record QueuedJob(
 {
     /// <summary>Devices on which a benchmark must not run, because another number of the same target measures there.</summary>
     public ImmutableArray<DeviceAddress> NotOn { get; init; } = [];
+
+    /// <summary>The sweep's <see cref="SweepSubmission.TraceParent"/>.</summary>
+    public string TraceParent { get; init; } = "";
 }
 
 /// <summary>What a sweep is asked to do. Every command gets a reply.</summary>

@@ -272,6 +272,7 @@ public sealed partial class SweepState
         Submission!.Fresh)
     {
         NotOn = job.Spec.DeviceGroup is { } own ? [.. Siblings(own).Select(g => _bindings.GetValueOrDefault(g)).OfType<DeviceAddress>()] : [],
+        TraceParent = Submission.TraceParent,
     };
 
     /// <summary>The groups that measure other numbers of the same model, runtime and target.</summary>

@@ -6,7 +6,7 @@ using EdgeFarm.Actors.Workers;
 using EdgeFarm.Artifacts;
 using EdgeFarm.Core.Dispatch;
 using EdgeFarm.Server.Submissions;
-using OpenTelemetry.Metrics;
+using EdgeFarm.Server.Workers;
 
 namespace EdgeFarm.Server.Hosting;
 
@@ -29,7 +29,7 @@ public sealed record EdgeFarmCoordinatorOptions(FarmDatabaseOptions Database, IA
     /// <summary>The tokens that are accepted; null lets everybody in.</summary>
     public TokenFile? Tokens { get; init; }
 
-    /// <summary>An OpenTelemetry collector that gets metrics over OTLP, or null.</summary>
+    /// <summary>An OpenTelemetry collector that gets metrics and traces over OTLP; null for that of the standard variable, if any.</summary>
     public Uri? Otlp { get; init; }
 
     /// <summary>Longest time for an orderly stop.</summary>
@@ -61,21 +61,20 @@ public static class EdgeFarmHosting
             builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = limit);
         }
 
-        if (options.Otlp is { } collector)
-        {
-            builder.Services.ConfigureOpenTelemetryMeterProvider(metrics => metrics.AddOtlpExporter(otlp => otlp.Endpoint = collector));
-        }
-
         builder.Services.AddSingleton(options.Store);
         builder.Services.AddFarmCoordinator(coordinator);
         builder.Services.AddGrpcEdge(BuiltInToolchains.Catalog, BundledContent.Open(options.BundledFolder), options.Cluster is not null);
-        builder.Services.AddEdgeFarmActors(akka => akka.WithFarmCoordinator(coordinator));
+        builder.Services.AddOtlpExport(options.Otlp);
+        builder.Services.AddEdgeFarmActors((akka, _) => akka.WithFarmCoordinator(coordinator));
         return builder;
     }
 
     /// <summary>Adds a worker. Several may live in one process, with or without a coordinator.</summary>
     public static IServiceCollection AddEdgeFarmWorker(this IServiceCollection services, PreparedWorker worker) =>
-        services.AddEdgeFarmActors(akka => akka.WithFarmWorker(worker.Options, worker.Runner, worker.Results));
+        services.AddEdgeFarmActors((akka, provider) => akka.WithFarmWorker(
+            worker.Options,
+            new ObservedRunner(worker.Runner, worker.Options.Capability.Worker, provider.GetRequiredService<ILogger<ObservedRunner>>()),
+            worker.Results));
 
     /// <summary>Maps the public API, the worker link, metrics and health.</summary>
     public static void MapEdgeFarmCoordinator(this WebApplication app)
@@ -94,7 +93,7 @@ public static class EdgeFarmHosting
     }
 
     /// <summary>Adds to the process's one actor system, which starts and stops with the host.</summary>
-    private static IServiceCollection AddEdgeFarmActors(this IServiceCollection services, Action<AkkaConfigurationBuilder> configure)
+    private static IServiceCollection AddEdgeFarmActors(this IServiceCollection services, Action<AkkaConfigurationBuilder, IServiceProvider> configure)
     {
         services.AddSingleton(new ActorParts(configure));
         if (services.All(s => s.ServiceType != typeof(ActorSystemMarker)))
@@ -112,7 +111,7 @@ public static class EdgeFarmHosting
                 akka.AddHocon("akka.coordinated-shutdown.run-by-clr-shutdown-hook = off", HoconAddMode.Prepend);
                 foreach (var part in provider.GetServices<ActorParts>())
                 {
-                    part.Configure(akka);
+                    part.Configure(akka, provider);
                 }
             });
         }
@@ -120,7 +119,7 @@ public static class EdgeFarmHosting
         return services;
     }
 
-    private sealed record ActorParts(Action<AkkaConfigurationBuilder> Configure);
+    private sealed record ActorParts(Action<AkkaConfigurationBuilder, IServiceProvider> Configure);
 
     private sealed class ActorSystemMarker;
 }

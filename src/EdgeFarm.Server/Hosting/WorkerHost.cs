@@ -88,6 +88,7 @@ public sealed class WorkerHost : IAsyncDisposable
 
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = settings.Drain + StopSlack);
         builder.Services.AddHealthChecks().AddCheck("farm", link);
+        builder.Services.AddOtlpExport(settings.Otlp, settings.Name);
         builder.Services.AddEdgeFarmWorker(setup.Value.Prepare(worker, store.Value, new FarmArtifacts([.. farm.Select(f => f.Artifacts)], store.Value, TimeProvider.System)));
         var app = builder.Build();
         app.MapHealthChecks("/health/live", new HealthCheckOptions { Predicate = _ => false });

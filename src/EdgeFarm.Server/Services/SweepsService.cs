@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using EdgeFarm.Actors;
 using EdgeFarm.Contracts.V1;
 using EdgeFarm.Server.Services.Mapping;
@@ -9,15 +10,28 @@ using Wire = EdgeFarm.Contracts.V1;
 namespace EdgeFarm.Server.Services;
 
 /// <summary>Sweeps over gRPC.</summary>
-internal sealed class SweepsService(
-    IFarm farm, IFarmQueries queries, SweepIntake intake, SubmissionPreview preview, IHostApplicationLifetime lifetime) : Wire.Sweeps.SweepsBase
+internal sealed partial class SweepsService(
+    IFarm farm, IFarmQueries queries, SweepIntake intake, SubmissionPreview preview, IHostApplicationLifetime lifetime, ILogger<SweepsService> logger) : Wire.Sweeps.SweepsBase
 {
     private const string Hint = "'sweeps' lists them";
 
     public override async Task<Sweep> Submit(SubmitRequest request, ServerCallContext context)
     {
+        var given = context.RequestHeaders.GetValue("traceparent") ?? "";
+        using var span = FarmTraces.StartSubmit(given);
         var submission = await intake.PrepareAsync(request, needUploads: true, context.CancellationToken);
+        submission = submission with { TraceParent = span?.Id ?? FarmTraces.Checked(given) };
+        span?.SetTag(FarmTraces.SweepTag, submission.Id);
         var submitted = await farm.SubmitAsync(submission, context.CancellationToken);
+        if (submitted.Failure is { } failure)
+        {
+            span?.SetStatus(ActivityStatusCode.Error, failure.Message);
+        }
+        else
+        {
+            LogSubmitted(logger, submitted.Value.Id, submission.Plan.Jobs.Length, FarmTraces.TraceIdOf(submission.TraceParent));
+        }
+
         return submitted switch
         {
             { IsOk: true } => submitted.Value.ToWire(),
@@ -107,6 +121,9 @@ internal sealed class SweepsService(
             }
         }
     }
+
+    [LoggerMessage(LogLevel.Information, "sweep {Sweep} submitted with {Jobs} jobs; trace {TraceId}")]
+    private static partial void LogSubmitted(ILogger logger, string sweep, int jobs, string traceId);
 
     private async Task RequireAsync(string id, CancellationToken cancellationToken)
     {

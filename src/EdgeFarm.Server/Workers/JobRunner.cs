@@ -1,4 +1,6 @@
 using System.Collections.Immutable;
+using System.Diagnostics;
+using EdgeFarm.Actors;
 using EdgeFarm.Actors.Workers;
 using EdgeFarm.Artifacts;
 using EdgeFarm.Core.Artifacts;
@@ -145,7 +147,7 @@ public sealed class JobRunner : IJobRunner
     private async Task<JobHostJob> PrepareAsync(Lease lease, ScratchSpace scratch, IProgress<JobProgress> progress, CancellationToken cancellationToken)
     {
         var inputs = ImmutableSortedDictionary.CreateBuilder<string, InputFile>(StringComparer.Ordinal);
-        await TransferAsync(lease, "its inputs could not be fetched", async token =>
+        await TransferAsync(lease, FarmTraces.TransferIn, "its inputs could not be fetched", async token =>
         {
             foreach (var (name, artifact) in lease.Job.Inputs)
             {
@@ -179,12 +181,14 @@ public sealed class JobRunner : IJobRunner
     private async Task<(JobHostRun Run, JobResult? Result)> ExecuteAsync(
         Lease lease, JobHostJob job, ScratchSpace scratch, IProgress<JobProgress> progress, CancellationToken cancellationToken)
     {
+        using var activity = FarmTraces.StartPart(FarmTraces.Execute);
         var limits = new JobHostLimits(lease.ExecutionTimeout, scratch.Work, _settings.MemoryLimitBytes);
         var before = EnvironmentSnapshot.Capture(_time, _settings.Host.Properties);
         var run = await _hosts.RunAsync(lease.Job.Spec.Engine.Id, job, limits, new Relay(progress), cancellationToken);
         var after = EnvironmentSnapshot.Capture(_time, _settings.Host.Properties);
         if (run.Result is not { } engine)
         {
+            activity?.SetStatus(ActivityStatusCode.Error, run.Failure?.Message);
             return (run, null);
         }
 
@@ -236,7 +240,7 @@ public sealed class JobRunner : IJobRunner
             }
 
             progress.Report(new JobProgress(1, "uploading"));
-            await TransferAsync(lease, "its outputs could not be uploaded", async token =>
+            await TransferAsync(lease, FarmTraces.TransferOut, "its outputs could not be uploaded", async token =>
             {
                 foreach (var output in outputs.Values.Where(o => !lease.Job.Inputs.Values.Any(i => i.Digest == o.Digest)))
                 {
@@ -310,18 +314,26 @@ public sealed class JobRunner : IJobRunner
         }
     }
 
-    private async Task TransferAsync(Lease lease, string failed, Func<CancellationToken, Task> transfer, CancellationToken cancellationToken)
+    private async Task TransferAsync(Lease lease, string span, string failed, Func<CancellationToken, Task> transfer, CancellationToken cancellationToken)
     {
+        using var activity = FarmTraces.StartPart(span);
         using var deadline = new CancellationTokenSource(lease.TransferTimeout, _time);
         using var both = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, deadline.Token);
         try
         {
             await transfer(both.Token);
         }
+        catch (FailureException e)
+        {
+            activity?.SetStatus(ActivityStatusCode.Error, e.Failure.Message);
+            throw;
+        }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
-            throw new FailureException(new Failure(
-                FailureType.Internal, $"{failed} within {lease.TransferTimeout.TotalSeconds:0} s; the network between worker and farm is too slow, or the farm is down"));
+            var failure = new Failure(
+                FailureType.Internal, $"{failed} within {lease.TransferTimeout.TotalSeconds:0} s; the network between worker and farm is too slow, or the farm is down");
+            activity?.SetStatus(ActivityStatusCode.Error, failure.Message);
+            throw new FailureException(failure);
         }
     }
 

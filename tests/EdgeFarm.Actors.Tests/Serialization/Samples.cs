@@ -33,6 +33,8 @@ internal static class Samples
         Plan = Submission.Plan with { Entries = [.. Submission.Plan.Entries.Select(e => e with { PredictedSize = 1_900_000_000 })] },
     };
 
+    private const string TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
     private static readonly JobSpec Spec = Submission.Plan.Jobs[TestPlans.FormBenchmark];
     private static readonly ArtifactRef Artifact = new(Digest.OfText("artifact"), ArtifactKind.Tree, 123, "onnx", "m.onnx");
     private static readonly ReadyJob Ready = new(Spec, TestPlans.Map(("model", Artifact)), Digest.OfText("action"));
@@ -101,6 +103,7 @@ internal static class Samples
     public static IEnumerable<(string Name, IFarmMessage Message)> All()
     {
         yield return ("sr-submitted", Record(new SweepEvent.Submitted(At, Submission)));
+        yield return ("sr-submitted-traced", Record(new SweepEvent.Submitted(At, Submission with { TraceParent = TraceParent })));
         yield return ("sr-submitted-calibrated", Record(new SweepEvent.Submitted(At, Calibrated)));
         yield return ("sr-plan-grown-predicted", Record(new SweepEvent.PlanGrown(At, Calibrated.Plan.Jobs, Calibrated.Plan.Entries)));
         yield return ("sr-plan-grown", Record(new SweepEvent.PlanGrown(At, Submission.Plan.Jobs, Submission.Plan.Entries)));
@@ -139,10 +142,12 @@ internal static class Samples
         yield return ("dx-worker-draining", Tell(new DispatchInput.WorkerDraining("l")));
         yield return ("dx-lease-returned", Tell(new DispatchInput.LeaseReturned("l", Key)));
         yield return ("dx-jobs-queued", Tell(new DispatchInput.JobsQueued([Queued, Queued with { BoundTo = null }])));
+        yield return ("dx-jobs-queued-traced", Tell(new DispatchInput.JobsQueued([Queued with { TraceParent = TraceParent }])));
         yield return ("dx-jobs-withdrawn", Tell(new DispatchInput.JobsWithdrawn("s-1", ["s-1/3"])));
         yield return ("dx-result-reported", Tell(new DispatchInput.ResultReported("l", "s-1", Key, Success, "cpu", Digest.OfText("action"))));
         yield return ("dx-results-stored", Tell(new DispatchInput.ResultsStored("s-1", [Key])));
         yield return ("dl-lease", new LinkTell("l", new DispatchEffect.SendLease("l", Lease, 5)));
+        yield return ("dl-lease-traced", new LinkTell("l", new DispatchEffect.SendLease("l", Lease with { TraceParent = TraceParent }, 5)));
         yield return ("dl-revoke", new LinkTell("l", new DispatchEffect.SendRevoke("l", Key, "cancelled")));
         yield return ("dl-acknowledge", new LinkTell("l", new DispatchEffect.SendAcknowledge("l", Key)));
         yield return ("dx-worker-linked-drain", Tell(new DispatchInput.WorkerLinked(

@@ -94,11 +94,7 @@ public sealed record CoordinatorSettings
                 [
                     .. settings.Classes("DeviceClasses").Select(c => new DeviceClass(c.Name, [.. c.Require.Select(r => new Requirement(r.Property, r.Value))])),
                 ],
-                Otlp = settings.Text("Telemetry.Otlp") is { Length: > 0 } otlp
-                    ? Uri.TryCreate(otlp, UriKind.Absolute, out var collector) && collector.Scheme is "http" or "https"
-                        ? collector
-                        : throw Wrong("Telemetry.Otlp", otlp, "http://HOST:PORT or https://HOST:PORT")
-                    : null,
+                Otlp = settings.Address("Telemetry.Otlp"),
                 Tls = ReadTls(settings),
                 Cluster = ReadCluster(settings),
                 Database = ReadDatabase(settings),

@@ -58,6 +58,14 @@ internal sealed class SettingsReader
     /// <summary>A text; empty or absent gives the other.</summary>
     public string Text(string path, string otherwise = "") => _values.GetValueOrDefault(path) is string { Length: > 0 } text ? text : otherwise;
 
+    /// <summary>An address of HTTP, or null where none is given. A <see cref="FailureException"/> when it is none.</summary>
+    public Uri? Address(string path) => Text(path) switch
+    {
+        "" => null,
+        var text when Uri.TryCreate(text, UriKind.Absolute, out var address) && address.Scheme is "http" or "https" => address,
+        var text => throw new FailureException(Failure.InvalidInput($"{path}: must be http://HOST:PORT or https://HOST:PORT, not '{text}'")),
+    };
+
     /// <summary>A number.</summary>
     public int Number(string path, int otherwise) => _values.GetValueOrDefault(path) is long number ? (int)number : otherwise;
 

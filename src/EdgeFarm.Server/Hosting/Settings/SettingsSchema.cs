@@ -81,7 +81,7 @@ internal static class SettingsSchema
         new("Insecure", SettingKind.Flag, "listen off loopback without TLS and tokens"),
         new("DrainSeconds", SettingKind.Number, "longest time for calls and hand-over when it is asked to stop") { Minimum = 1, Maximum = MaxSeconds },
         new("DeviceClasses", SettingKind.Classes, "device classes, most specific first, with the properties that each requires; none: the built-in ones"),
-        new("Telemetry.Otlp", SettingKind.Text, "URL of an OpenTelemetry collector (OTLP over gRPC); empty for none"),
+        new("Telemetry.Otlp", SettingKind.Text, "URL of an OpenTelemetry collector (OTLP over gRPC) for metrics and traces; empty takes OTEL_EXPORTER_OTLP_ENDPOINT, else none"),
     ];
 
     /// <summary>Settings of <c>edgefarm worker</c>.</summary>
@@ -98,5 +98,6 @@ internal static class SettingsSchema
         new("DrainSeconds", SettingKind.Number, "how long running jobs may go on when it is asked to stop; then they are handed back") { Maximum = MaxSeconds },
         new("OnlyWhatFits", SettingKind.Flag, "take only jobs whose time limit is within DrainSeconds, so that a stop never breaks one off"),
         new("DeviceClass", SettingKind.Text, "class of its deployment; it becomes the label device-class"),
+        new("Telemetry.Otlp", SettingKind.Text, "URL of an OpenTelemetry collector (OTLP over gRPC) for traces; empty takes OTEL_EXPORTER_OTLP_ENDPOINT, else none"),
     ];
 }

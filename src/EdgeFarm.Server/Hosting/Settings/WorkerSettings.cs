@@ -41,6 +41,9 @@ public sealed record WorkerSettings
     /// <summary>Whether it takes only jobs that end within <see cref="Drain"/>.</summary>
     public bool OnlyWhatFits { get; private init; }
 
+    /// <summary>An OpenTelemetry collector, or null.</summary>
+    public Uri? Otlp { get; private init; }
+
     /// <summary>Reads and checks them; every error names where the setting stands, and what is accepted.</summary>
     /// <param name="file">Settings file, or null.</param>
     /// <param name="environment">Environment variables.</param>
@@ -85,6 +88,16 @@ public sealed record WorkerSettings
             http = parsed.Value;
         }
 
+        Uri? otlp;
+        try
+        {
+            otlp = settings.Address("Telemetry.Otlp");
+        }
+        catch (FailureException e)
+        {
+            return e.Failure;
+        }
+
         var all = settings.Map("Labels").SetItems(labels);
         if (settings.Text("DeviceClass") is { Length: > 0 } deviceClass)
         {
@@ -101,6 +114,7 @@ public sealed record WorkerSettings
             Http = http,
             Drain = TimeSpan.FromSeconds(settings.Number("DrainSeconds", DefaultDrainSeconds)),
             OnlyWhatFits = settings.Flag("OnlyWhatFits"),
+            Otlp = otlp,
         };
     }
 }
