@@ -57,8 +57,9 @@ public static class OnnxRuntimeDescriptor
                         new("seed", ParameterType.Integer, "1", "seed of inputs where no data set is given") { Minimum = 0, Maximum = int.MaxValue },
                         new("max_samples", ParameterType.Integer, "0", "most samples of the data set; 0 for all") { Minimum = 0, Maximum = int.MaxValue },
                         new("synthetic_samples", ParameterType.Integer, "16", "samples where no data set is given") { Minimum = 1, Maximum = 100_000 },
+                        new("layer_samples", ParameterType.Integer, "2", "samples on which inner values are compared for the report of errors by layer; 0 for none") { Minimum = 0, Maximum = 1000 },
                     ],
-                    ["cosine", "sqnr", "max_error", "top1_agreement", "top5_agreement", "accuracy"]),
+                    ["cosine", "sqnr", "max_error", "top1_agreement", "top5_agreement", "accuracy", "recall_at_1", "recall_at_10", "mrr", "embedding_cosine"]),
             ]));
 
     private static ImmutableArray<ParameterDescriptor> Session =>
@@ -83,7 +84,7 @@ public static class OnnxRuntimeDescriptor
         new(pass.Type, [FormatNames.Onnx], FormatNames.Onnx, [.. pass.Parameters.Select(Parameter), .. pass.UsesCalibration ? Calibration : []], pass.Summary);
 
     private static ImmutableArray<ParameterDescriptor> Calibration =>
-        [new("calibration", ParameterType.DataSet, null, "samples for the model's inputs (.npz or .npy); without them seeded random input is used, and said")];
+        [new("calibration", ParameterType.DataSet, null, "samples for the model's inputs: tensors, texts, pictures or declared random input, as docs/toolchains.md tells; without them seeded random input is used, and said")];
 
     private static ParameterDescriptor Parameter(PassParameter parameter) => new(
         parameter.Name,

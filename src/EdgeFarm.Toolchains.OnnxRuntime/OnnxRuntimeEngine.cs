@@ -15,10 +15,10 @@ namespace EdgeFarm.Toolchains.OnnxRuntime;
 /// <summary>ONNX Runtime as the job host drives it: jobs in, results out. See <see cref="OnnxRuntimeDescriptor"/> for operations and parameters.</summary>
 public sealed class OnnxRuntimeEngine : IToolchainEngine
 {
-    private const string ModelName = "model", ModelFile = "model.onnx", CalibrationName = "calibration", DataName = "data", BaselineName = "baseline";
+    private const string ModelName = "model", ModelFile = "model.onnx", TokenizerFile = "tokenizer.json", CalibrationName = "calibration", DataName = "data", BaselineName = "baseline";
 
     // What a report names one by one; the rest is counted, so that a result stays small.
-    private const int MaxListed = 500;
+    private const int MaxListed = 500, MaxLayers = 20;
 
     /// <inheritdoc/>
     public string Id => OnnxRuntimeDescriptor.Id;
@@ -65,7 +65,7 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
         CalibrationData? calibration = null;
         if (job.Inputs.TryGetValue(CalibrationName, out var samples))
         {
-            var loaded = CalibrationData.Load(samples.Path);
+            var loaded = CalibrationData.Load(samples.Path, Directories(job, ModelName));
             if (!loaded.IsOk)
             {
                 return loaded.Failure!;
@@ -92,7 +92,12 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
 
         var result = outcome.Value;
         var fileName = ModelName;
-        if (result.Files.Count == 1)
+        if (Directories(job, ModelName).Select(d => Path.Combine(d, TokenizerFile)).FirstOrDefault(File.Exists) is { } tokenizer)
+        {
+            // The next pass, or an evaluation on texts, has this output alone.
+            File.Copy(tokenizer, Path.Combine(directory, TokenizerFile));
+        }
+        else if (result.Files.Count == 1)
         {
             fileName = ModelFile;
             File.Move(result.Files[0], Path.Combine(job.OutputDirectory, ModelFile));
@@ -153,6 +158,8 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
                 Settings = settings,
                 DataPath = job.Inputs.TryGetValue(DataName, out var data) ? data.Path : null,
                 Labels = job.Parameters.GetValueOrDefault("labels"),
+                ModelDirectories = [.. Directories(job, ModelName), .. Directories(job, BaselineName)],
+                LayerSamples = Integer(job, "layer_samples", 2),
                 Dims = Dims(job),
                 Seed = Integer(job, "seed", 1),
                 MaxSamples = Integer(job, "max_samples", 0),
@@ -174,7 +181,7 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
                 Settings = settings.Recorded().ToImmutableSortedDictionary(StringComparer.Ordinal),
                 Flags = [.. result.Flags],
                 Warnings = [.. result.Notes],
-                Report = JsonSerializer.Serialize(new { samples = result.Samples }),
+                Report = Layers(result),
             },
         };
     }
@@ -195,6 +202,28 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
         figures = report.Figures,
         search = report.Search.Take(MaxListed).Select(s => new { what = s.What, cosine = Math.Round(s.Cosine, 6), integer_weights = s.IntegerWeights, kept = s.Kept }),
     });
+
+    private static string Layers(OnnxEvaluationResult result) => JsonSerializer.Serialize(new
+    {
+        samples = result.Samples,
+        differing_values = result.Layers.Count,
+        // Where the error is greatest, and where it comes from.
+        worst_layers = result.Layers.OrderBy(l => l.SqnrDb ?? double.NegativeInfinity).Take(MaxLayers).Select(Layer),
+        costliest_nodes = result.Layers.Where(l => l.LostDb > 0).OrderByDescending(l => l.LostDb).Take(MaxLayers).Select(Layer),
+    });
+
+    private static object Layer(LayerError layer) => new
+    {
+        tensor = layer.Tensor,
+        node = layer.Node,
+        op_type = layer.OpType,
+        sqnr_db = Rounded(layer.SqnrDb),
+        lost_db = Rounded(layer.LostDb),
+        cosine = layer.Cosine is { } cosine && double.IsFinite(cosine) ? Math.Round(cosine, 6) : (double?)null,
+        max_error = double.IsFinite(layer.MaxError) ? layer.MaxError : (double?)null,
+    };
+
+    private static double? Rounded(double? value) => value is { } v && double.IsFinite(v) ? Math.Round(v, 2) : null;
 
     private static JobResult Result(EngineIdentity identity)
     {
@@ -245,6 +274,9 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
 
         return dims;
     }
+
+    private static string[] Directories(JobContext job, string input) =>
+        job.Inputs.TryGetValue(input, out var file) && Directory.Exists(file.Path) ? [file.Path] : [];
 
     private static string Model(JobContext job, string input)
     {
