@@ -44,8 +44,9 @@ public static class OnnxRuntimeDescriptor
                 new("seed", ParameterType.Integer, "1", "seed of the inputs' values") { Minimum = 0, Maximum = int.MaxValue },
                 new("min_runs", ParameterType.Integer, "100", "fewest measured runs") { Minimum = 1, Maximum = 1_000_000 },
                 new("min_seconds", ParameterType.Number, "1", "least time of all measured runs together, s") { Minimum = 0, Maximum = 3600 },
+                new("profile", ParameterType.Boolean, "true", "run a few times more under ONNX Runtime's profiler: time per operator, nodes that fell back to another provider"),
             ],
-            ["size", "load_time", "peak_memory", "model_memory", "latency", "throughput"],
+            ["size", "load_time", "load_time_cold", "peak_memory", "model_memory", "latency", "throughput", "fallback_nodes"],
             [
                 new EvaluationDescriptor(
                     CompareOperation,
@@ -68,6 +69,7 @@ public static class OnnxRuntimeDescriptor
         new("inter_op_threads", ParameterType.Integer, "1", "threads across operators; above 1 the graph runs in parallel mode") { Minimum = 1, Maximum = 512 },
         new("allow_spinning", ParameterType.Boolean, "true", "idle threads spin"),
         new("graph_optimization", ParameterType.Choice, "all", "ONNX Runtime's own rewriting when it loads a model") { Choices = ["all", "extended", "basic", "disabled"] },
+        new("provider", ParameterType.Text, "auto", "execution provider: auto takes the one of the device that the job runs on; cpu, or any other that this runtime or a plug-in library offers"),
         new("x64_quant_precision", ParameterType.Boolean, "false", "exact INT8 products on x64 CPUs without VNNI, where they may saturate; slower there"),
     ];
 

@@ -35,9 +35,9 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
         var info = probe.Value;
         return new EngineProbe(
             new ToolchainInfo(OnnxRuntimeDescriptor.Identity with { Release = info.Version }, [.. OnnxRuntimeDescriptor.Value.Passes.Select(p => p.Type)]),
-            new RuntimeInfo(OnnxRuntimeDescriptor.RuntimeIdentity with { Release = info.Version }, "cpu", LibraryDigest(info.LibraryPath), [FormatNames.Onnx], ["cpu"]),
-            [],
-            [$"ONNX Runtime {info.Version}, execution providers {string.Join(", ", info.Providers)}, from {info.LibraryPath}"]);
+            new RuntimeInfo(OnnxRuntimeDescriptor.RuntimeIdentity with { Release = info.Version }, "cpu", LibraryDigest(info.LibraryPath), [FormatNames.Onnx], ["cpu", .. ExecutionProviders.Devices.Select(d => d.Id)]),
+            [.. ExecutionProviders.Devices.Select(Describe)],
+            [.. ExecutionProviders.Problems, $"ONNX Runtime {info.Version}, execution providers {string.Join(", ", info.Providers)}, from {info.LibraryPath}"]);
     }
 
     /// <inheritdoc/>
@@ -126,6 +126,7 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
                 Dims = Dims(job),
                 Seed = Integer(job, "seed", 1),
                 MinimumRuns = Integer(job, "min_runs", 100),
+                Profile = Text(job, "profile", "true") == "true",
                 MinimumTime = TimeSpan.FromSeconds(double.Parse(Text(job, "min_seconds", "1"), CultureInfo.InvariantCulture)),
             },
             job.Log,
@@ -144,7 +145,14 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
                 Measurements = [.. result.Metrics.Select(m => new Measurement(m.Metric, m.Metric == "size" ? [size] : [.. m.Samples], OnnxRuntimeDescriptor.Id))],
                 Settings = result.Settings.ToImmutableSortedDictionary(StringComparer.Ordinal),
                 Flags = [.. result.Flags],
-                Report = JsonSerializer.Serialize(new { warmup_runs = result.WarmupRuns }),
+                Report = JsonSerializer.Serialize(new
+                {
+                    warmup_runs = result.WarmupRuns,
+                    runs = result.Runs,
+                    operators = result.Profile?.Operators.Take(MaxLayers).Select(o => new { op_type = o.OpType, provider = o.Provider, nodes = o.Nodes, seconds = o.Seconds, share = Math.Round(o.Share, 4) }),
+                    slowest_nodes = result.Profile?.Nodes.Take(MaxLayers).Select(n => new { node = n.Node, op_type = n.OpType, provider = n.Provider, seconds = n.Seconds }),
+                    nodes_by_provider = result.Profile?.Nodes.GroupBy(n => n.Provider).ToDictionary(g => g.Key, g => g.Count()),
+                }),
             },
         };
     }
@@ -245,17 +253,13 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
 
     private static OrtSettings Settings(JobContext job)
     {
-        if (job.DeviceId != "cpu")
-        {
-            throw new FailureException(Failure.Unsupported($"this ONNX Runtime serves the CPU alone, not device {job.DeviceId}"));
-        }
-
         var settings = new OrtSettings
         {
             IntraOpThreads = Text(job, "threads", "auto") == "auto" ? job.AutoThreads : Integer(job, "threads", 1),
             InterOpThreads = Integer(job, "inter_op_threads", 1),
             AllowSpinning = Text(job, "allow_spinning", "true") == "true",
             GraphOptimization = Text(job, "graph_optimization", "all"),
+            Provider = Text(job, "provider", "auto") is var provider && provider != "auto" ? provider : job.DeviceId,
         };
         return Text(job, "x64_quant_precision", "false") == "true"
             ? settings with { Config = new Dictionary<string, string> { ["session.x64quantprecision"] = "1" } }
@@ -273,6 +277,19 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
         }
 
         return dims;
+    }
+
+    // A plug-in's device has no memory figure in ONNX Runtime's list; 0 stands for unknown.
+    private static Device Describe(PluginDevice plugin)
+    {
+        var hardware = plugin.Device.HardwareDevice;
+        var properties = ImmutableSortedDictionary.CreateRange(StringComparer.Ordinal, new Dictionary<string, PropertyValue>
+        {
+            ["execution_provider"] = PropertyValue.Of(plugin.Device.EpName),
+            ["vendor"] = PropertyValue.Of(hardware.Vendor),
+        });
+        return new Device(
+            plugin.Id, hardware.Type.ToString().ToLowerInvariant(), properties, 0, $"{plugin.Device.EpName}; {hardware.Vendor}; {hardware.VendorId:x4}:{hardware.DeviceId:x4}");
     }
 
     private static string[] Directories(JobContext job, string input) =>
