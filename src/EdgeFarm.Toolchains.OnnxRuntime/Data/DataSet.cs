@@ -19,6 +19,7 @@ public sealed record DataSet(SampleSet Samples)
 {
     private const long MaxTextFile = 256L << 20;
     private const int MaxTexts = 1_000_000;
+    private static readonly string[] RetrievalExtensions = [".npz", ".jsonl", ".txt"];
     private const string TokenizerName = "tokenizer.json", LabelsName = "labels.csv";
 
     /// <summary>Class of each sample, where the data set declares them by itself.</summary>
@@ -84,7 +85,7 @@ public sealed record DataSet(SampleSet Samples)
             };
         }
 
-        string? Named(string stem) => new[] { ".npz", ".jsonl", ".txt" }.Select(e => stem + e).FirstOrDefault(f => File.Exists(Path.Combine(root, f)));
+        string? Named(string stem) => RetrievalExtensions.Select(e => stem + e).FirstOrDefault(f => File.Exists(Path.Combine(root, f)));
         if (Named("queries") is { } queries && Named("passages") is { } passages)
         {
             return Retrieve(root, new RetrievalManifest { Queries = queries, Passages = passages }, directories);

@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Runtime.CompilerServices;
-using BigGustave;
 using EdgeFarm.Core.Jobs;
 using JpegLibrary;
 

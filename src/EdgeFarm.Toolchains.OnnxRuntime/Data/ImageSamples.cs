@@ -1,4 +1,3 @@
-using EdgeFarm.Core.Jobs;
 using EdgeFarm.ModelFormats.Npy;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Data;
