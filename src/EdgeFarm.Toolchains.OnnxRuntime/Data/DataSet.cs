@@ -166,8 +166,11 @@ public sealed record DataSet(SampleSet Samples)
         // The second names are those of the first BERT exports.
         return new ArraySamples(new Dictionary<string, NpyArray>(StringComparer.Ordinal)
         {
-            ["input_ids"] = Of(ids), ["attention_mask"] = Of(mask), ["token_type_ids"] = Of(types),
-            ["input_mask"] = Of(mask), ["segment_ids"] = Of(types),
+            ["input_ids"] = Of(ids),
+            ["attention_mask"] = Of(mask),
+            ["token_type_ids"] = Of(types),
+            ["input_mask"] = Of(mask),
+            ["segment_ids"] = Of(types),
             ["position_ids"] = Of([.. Enumerable.Range(0, texts.Count).SelectMany(_ => Enumerable.Range(0, length).Select(i => (long)i))]),
         });
     }
