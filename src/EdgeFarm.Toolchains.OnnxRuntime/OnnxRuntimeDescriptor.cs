@@ -44,8 +44,9 @@ public static class OnnxRuntimeDescriptor
                 new("seed", ParameterType.Integer, "1", "seed of the inputs' values") { Minimum = 0, Maximum = int.MaxValue },
                 new("min_runs", ParameterType.Integer, "100", "fewest measured runs") { Minimum = 1, Maximum = 1_000_000 },
                 new("min_seconds", ParameterType.Number, "1", "least time of all measured runs together, s") { Minimum = 0, Maximum = 3600 },
+                new("profile", ParameterType.Boolean, "true", "run a few times more under ONNX Runtime's profiler: time per operator, nodes that fell back to another provider"),
             ],
-            ["size", "load_time", "peak_memory", "model_memory", "latency", "throughput"],
+            ["size", "load_time", "load_time_cold", "peak_memory", "model_memory", "latency", "throughput", "fallback_nodes"],
             [
                 new EvaluationDescriptor(
                     CompareOperation,
@@ -57,8 +58,9 @@ public static class OnnxRuntimeDescriptor
                         new("seed", ParameterType.Integer, "1", "seed of inputs where no data set is given") { Minimum = 0, Maximum = int.MaxValue },
                         new("max_samples", ParameterType.Integer, "0", "most samples of the data set; 0 for all") { Minimum = 0, Maximum = int.MaxValue },
                         new("synthetic_samples", ParameterType.Integer, "16", "samples where no data set is given") { Minimum = 1, Maximum = 100_000 },
+                        new("layer_samples", ParameterType.Integer, "2", "samples on which inner values are compared for the report of errors by layer; 0 for none") { Minimum = 0, Maximum = 1000 },
                     ],
-                    ["cosine", "sqnr", "max_error", "top1_agreement", "top5_agreement", "accuracy"]),
+                    ["cosine", "sqnr", "max_error", "top1_agreement", "top5_agreement", "accuracy", "recall_at_1", "recall_at_10", "mrr", "embedding_cosine"]),
             ]));
 
     private static ImmutableArray<ParameterDescriptor> Session =>
@@ -67,6 +69,7 @@ public static class OnnxRuntimeDescriptor
         new("inter_op_threads", ParameterType.Integer, "1", "threads across operators; above 1 the graph runs in parallel mode") { Minimum = 1, Maximum = 512 },
         new("allow_spinning", ParameterType.Boolean, "true", "idle threads spin"),
         new("graph_optimization", ParameterType.Choice, "all", "ONNX Runtime's own rewriting when it loads a model") { Choices = ["all", "extended", "basic", "disabled"] },
+        new("provider", ParameterType.Text, "auto", "execution provider: auto takes the one of the device that the job runs on; cpu, or any other that this runtime or a plug-in library offers"),
         new("x64_quant_precision", ParameterType.Boolean, "false", "exact INT8 products on x64 CPUs without VNNI, where they may saturate; slower there"),
     ];
 
@@ -83,7 +86,7 @@ public static class OnnxRuntimeDescriptor
         new(pass.Type, [FormatNames.Onnx], FormatNames.Onnx, [.. pass.Parameters.Select(Parameter), .. pass.UsesCalibration ? Calibration : []], pass.Summary);
 
     private static ImmutableArray<ParameterDescriptor> Calibration =>
-        [new("calibration", ParameterType.DataSet, null, "samples for the model's inputs (.npz or .npy); without them seeded random input is used, and said")];
+        [new("calibration", ParameterType.DataSet, null, "samples for the model's inputs: tensors, texts, pictures or declared random input, as docs/toolchains.md tells; without them seeded random input is used, and said")];
 
     private static ParameterDescriptor Parameter(PassParameter parameter) => new(
         parameter.Name,

@@ -15,10 +15,10 @@ namespace EdgeFarm.Toolchains.OnnxRuntime;
 /// <summary>ONNX Runtime as the job host drives it: jobs in, results out. See <see cref="OnnxRuntimeDescriptor"/> for operations and parameters.</summary>
 public sealed class OnnxRuntimeEngine : IToolchainEngine
 {
-    private const string ModelName = "model", ModelFile = "model.onnx", CalibrationName = "calibration", DataName = "data", BaselineName = "baseline";
+    private const string ModelName = "model", ModelFile = "model.onnx", TokenizerFile = "tokenizer.json", CalibrationName = "calibration", DataName = "data", BaselineName = "baseline";
 
     // What a report names one by one; the rest is counted, so that a result stays small.
-    private const int MaxListed = 500;
+    private const int MaxListed = 500, MaxLayers = 20;
 
     /// <inheritdoc/>
     public string Id => OnnxRuntimeDescriptor.Id;
@@ -35,9 +35,9 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
         var info = probe.Value;
         return new EngineProbe(
             new ToolchainInfo(OnnxRuntimeDescriptor.Identity with { Release = info.Version }, [.. OnnxRuntimeDescriptor.Value.Passes.Select(p => p.Type)]),
-            new RuntimeInfo(OnnxRuntimeDescriptor.RuntimeIdentity with { Release = info.Version }, "cpu", LibraryDigest(info.LibraryPath), [FormatNames.Onnx], ["cpu"]),
-            [],
-            [$"ONNX Runtime {info.Version}, execution providers {string.Join(", ", info.Providers)}, from {info.LibraryPath}"]);
+            new RuntimeInfo(OnnxRuntimeDescriptor.RuntimeIdentity with { Release = info.Version }, "cpu", LibraryDigest(info.LibraryPath), [FormatNames.Onnx], ["cpu", .. ExecutionProviders.Devices.Select(d => d.Id)]),
+            [.. ExecutionProviders.Devices.Select(Describe)],
+            [.. ExecutionProviders.Problems, $"ONNX Runtime {info.Version}, execution providers {string.Join(", ", info.Providers)}, from {info.LibraryPath}"]);
     }
 
     /// <inheritdoc/>
@@ -65,7 +65,7 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
         CalibrationData? calibration = null;
         if (job.Inputs.TryGetValue(CalibrationName, out var samples))
         {
-            var loaded = CalibrationData.Load(samples.Path);
+            var loaded = CalibrationData.Load(samples.Path, Directories(job, ModelName));
             if (!loaded.IsOk)
             {
                 return loaded.Failure!;
@@ -92,7 +92,12 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
 
         var result = outcome.Value;
         var fileName = ModelName;
-        if (result.Files.Count == 1)
+        if (Directories(job, ModelName).Select(d => Path.Combine(d, TokenizerFile)).FirstOrDefault(File.Exists) is { } tokenizer)
+        {
+            // The next pass, or an evaluation on texts, has this output alone.
+            File.Copy(tokenizer, Path.Combine(directory, TokenizerFile));
+        }
+        else if (result.Files.Count == 1)
         {
             fileName = ModelFile;
             File.Move(result.Files[0], Path.Combine(job.OutputDirectory, ModelFile));
@@ -121,6 +126,7 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
                 Dims = Dims(job),
                 Seed = Integer(job, "seed", 1),
                 MinimumRuns = Integer(job, "min_runs", 100),
+                Profile = Text(job, "profile", "true") == "true",
                 MinimumTime = TimeSpan.FromSeconds(double.Parse(Text(job, "min_seconds", "1"), CultureInfo.InvariantCulture)),
             },
             job.Log,
@@ -139,7 +145,14 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
                 Measurements = [.. result.Metrics.Select(m => new Measurement(m.Metric, m.Metric == "size" ? [size] : [.. m.Samples], OnnxRuntimeDescriptor.Id))],
                 Settings = result.Settings.ToImmutableSortedDictionary(StringComparer.Ordinal),
                 Flags = [.. result.Flags],
-                Report = JsonSerializer.Serialize(new { warmup_runs = result.WarmupRuns }),
+                Report = JsonSerializer.Serialize(new
+                {
+                    warmup_runs = result.WarmupRuns,
+                    runs = result.Runs,
+                    operators = result.Profile?.Operators.Take(MaxLayers).Select(o => new { op_type = o.OpType, provider = o.Provider, nodes = o.Nodes, seconds = o.Seconds, share = Math.Round(o.Share, 4) }),
+                    slowest_nodes = result.Profile?.Nodes.Take(MaxLayers).Select(n => new { node = n.Node, op_type = n.OpType, provider = n.Provider, seconds = n.Seconds }),
+                    nodes_by_provider = result.Profile?.Nodes.GroupBy(n => n.Provider).ToDictionary(g => g.Key, g => g.Count()),
+                }),
             },
         };
     }
@@ -153,6 +166,8 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
                 Settings = settings,
                 DataPath = job.Inputs.TryGetValue(DataName, out var data) ? data.Path : null,
                 Labels = job.Parameters.GetValueOrDefault("labels"),
+                ModelDirectories = [.. Directories(job, ModelName), .. Directories(job, BaselineName)],
+                LayerSamples = Integer(job, "layer_samples", 2),
                 Dims = Dims(job),
                 Seed = Integer(job, "seed", 1),
                 MaxSamples = Integer(job, "max_samples", 0),
@@ -174,7 +189,7 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
                 Settings = settings.Recorded().ToImmutableSortedDictionary(StringComparer.Ordinal),
                 Flags = [.. result.Flags],
                 Warnings = [.. result.Notes],
-                Report = JsonSerializer.Serialize(new { samples = result.Samples }),
+                Report = Layers(result),
             },
         };
     }
@@ -196,6 +211,28 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
         search = report.Search.Take(MaxListed).Select(s => new { what = s.What, cosine = Math.Round(s.Cosine, 6), integer_weights = s.IntegerWeights, kept = s.Kept }),
     });
 
+    private static string Layers(OnnxEvaluationResult result) => JsonSerializer.Serialize(new
+    {
+        samples = result.Samples,
+        differing_values = result.Layers.Count,
+        // Where the error is greatest, and where it comes from.
+        worst_layers = result.Layers.OrderBy(l => l.SqnrDb ?? double.NegativeInfinity).Take(MaxLayers).Select(Layer),
+        costliest_nodes = result.Layers.Where(l => l.LostDb > 0).OrderByDescending(l => l.LostDb).Take(MaxLayers).Select(Layer),
+    });
+
+    private static object Layer(LayerError layer) => new
+    {
+        tensor = layer.Tensor,
+        node = layer.Node,
+        op_type = layer.OpType,
+        sqnr_db = Rounded(layer.SqnrDb),
+        lost_db = Rounded(layer.LostDb),
+        cosine = layer.Cosine is { } cosine && double.IsFinite(cosine) ? Math.Round(cosine, 6) : (double?)null,
+        max_error = double.IsFinite(layer.MaxError) ? layer.MaxError : (double?)null,
+    };
+
+    private static double? Rounded(double? value) => value is { } v && double.IsFinite(v) ? Math.Round(v, 2) : null;
+
     private static JobResult Result(EngineIdentity identity)
     {
         var probe = OnnxRuntimeProbe.Run();
@@ -216,17 +253,13 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
 
     private static OrtSettings Settings(JobContext job)
     {
-        if (job.DeviceId != "cpu")
-        {
-            throw new FailureException(Failure.Unsupported($"this ONNX Runtime serves the CPU alone, not device {job.DeviceId}"));
-        }
-
         var settings = new OrtSettings
         {
             IntraOpThreads = Text(job, "threads", "auto") == "auto" ? job.AutoThreads : Integer(job, "threads", 1),
             InterOpThreads = Integer(job, "inter_op_threads", 1),
             AllowSpinning = Text(job, "allow_spinning", "true") == "true",
             GraphOptimization = Text(job, "graph_optimization", "all"),
+            Provider = Text(job, "provider", "auto") is var provider && provider != "auto" ? provider : job.DeviceId,
         };
         return Text(job, "x64_quant_precision", "false") == "true"
             ? settings with { Config = new Dictionary<string, string> { ["session.x64quantprecision"] = "1" } }
@@ -245,6 +278,22 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
 
         return dims;
     }
+
+    // A plug-in's device has no memory figure in ONNX Runtime's list; 0 stands for unknown.
+    private static Device Describe(PluginDevice plugin)
+    {
+        var hardware = plugin.Device.HardwareDevice;
+        var properties = ImmutableSortedDictionary.CreateRange(StringComparer.Ordinal, new Dictionary<string, PropertyValue>
+        {
+            ["execution_provider"] = PropertyValue.Of(plugin.Device.EpName),
+            ["vendor"] = PropertyValue.Of(hardware.Vendor),
+        });
+        return new Device(
+            plugin.Id, hardware.Type.ToString().ToLowerInvariant(), properties, 0, $"{plugin.Device.EpName}; {hardware.Vendor}; {hardware.VendorId:x4}:{hardware.DeviceId:x4}");
+    }
+
+    private static string[] Directories(JobContext job, string input) =>
+        job.Inputs.TryGetValue(input, out var file) && Directory.Exists(file.Path) ? [file.Path] : [];
 
     private static string Model(JobContext job, string input)
     {

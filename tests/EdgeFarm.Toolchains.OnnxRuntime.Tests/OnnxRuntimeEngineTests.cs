@@ -60,6 +60,17 @@ public sealed class OnnxRuntimeEngineTests : IDisposable
     }
 
     [Fact]
+    public void A_pass_hands_the_models_tokenizer_on()
+    {
+        Directory.CreateDirectory(_directory["source"]);
+        File.Copy(TestFiles.Digits, _directory["source/digits.onnx"]);
+        File.WriteAllText(_directory["source/tokenizer.json"], "{}");
+        var made = Run(JobKind.Optimize, "OnnxDynamicQuantization", Parameters(("op_types_to_quantize", "Gemm,Conv")), ("model", _directory["source"]));
+        Assert.Equal("model", made.Outputs.Single().FileName);
+        Assert.Equal(["model.onnx", "tokenizer.json"], Directory.GetFiles(_directory["model"]).Select(f => Path.GetFileName(f)!).Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
     public void What_it_cannot_do_is_unsupported_and_what_is_broken_invalid()
     {
         Assert.Equal(FailureType.Unsupported, Try(JobKind.Evaluate, "Perplexity", Parameters(), "cpu", ("model", TestFiles.Digits)).Failure!.Type);
@@ -89,7 +100,7 @@ public sealed class OnnxRuntimeEngineTests : IDisposable
                 Operation = operation,
                 Parameters = parameters,
                 Inputs = inputs.ToImmutableSortedDictionary(
-                    i => i.Name, i => new InputFile(i.Path, new ArtifactRef(default, ArtifactKind.File, new FileInfo(i.Path).Length, FormatNames.Onnx, Path.GetFileName(i.Path))), StringComparer.Ordinal),
+                    i => i.Name, i => new InputFile(i.Path, new ArtifactRef(default, ArtifactKind.File, File.Exists(i.Path) ? new FileInfo(i.Path).Length : 0, FormatNames.Onnx, Path.GetFileName(i.Path))), StringComparer.Ordinal),
                 OutputDirectory = _directory.Root,
                 DeviceId = device,
                 AutoThreads = 1,

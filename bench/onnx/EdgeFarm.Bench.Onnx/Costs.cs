@@ -42,7 +42,7 @@ internal static class Costs
             var source = Path.Combine(work.FullName, "float.onnx");
             model.Save(source);
             using var session = OrtSession.Load(source, new OrtSettings { IntraOpThreads = Threads, GraphOptimization = "disabled", AllowSpinning = false });
-            var samples = SampleSource.From(session, data.Arrays, most);
+            var samples = SampleSource.From(session, data.Samples, most);
             Show(
                 rounds,
                 ($"FP32, unfused, {samples.Count} samples, {Threads} threads", () => Infer(session, samples)),

@@ -80,7 +80,7 @@ internal static class Table
         var shapes = ModelInputs.Shapes(session, dims);
         var first = ModelInputs.Seeded(session, shapes, 1);
         return session.Inputs.All(i => first[i].Shape.Count > 0) && shapes.Values.Select(s => s[0]).Distinct().Count() == 1 && shapes.Values.First()[0] == 1
-            ? new CalibrationData(first, Synthetic: true)
+            ? new CalibrationData(first, synthetic: true)
             : null;
     }
 

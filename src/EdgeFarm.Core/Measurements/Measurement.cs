@@ -31,6 +31,7 @@ public static class Metrics
     [
         new("size", "bytes", Better.Lower, false, "size of the artifact"),
         new("load_time", "s", Better.Lower, true, "time to load, file cache warm"),
+        new("load_time_cold", "s", Better.Lower, true, "time to load, file not in the cache"),
         new("peak_memory", "bytes", Better.Lower, false, "peak resident memory of the job host"),
         new("model_memory", "bytes", Better.Lower, false, "peak minus resident memory just before loading"),
         new("device_memory", "bytes", Better.Lower, false, "peak memory on an accelerator, as the runtime tells it"),
@@ -57,6 +58,11 @@ public static class Metrics
         new("top1_agreement", "1", Better.Higher, false, "share of inputs whose top class is the baseline's"),
         new("top5_agreement", "1", Better.Higher, false, "share of inputs whose top class is among the baseline's first five"),
         new("accuracy", "1", Better.Higher, false, "share of right answers on labelled data"),
+        new("recall_at_1", "1", Better.Higher, false, "share of queries whose nearest passage answers them"),
+        new("recall_at_10", "1", Better.Higher, false, "share of queries with an answer among the ten nearest passages"),
+        new("mrr", "1", Better.Higher, false, "mean reciprocal rank of each query's first answer"),
+        new("embedding_cosine", "1", Better.Higher, false, "cosine similarity of the embeddings with the baseline's"),
+        new("fallback_nodes", "1", Better.Lower, false, "nodes that ran on another execution provider than the one asked for"),
         new("energy", "J", Better.Lower, false, "energy per token or inference"),
     ];
 

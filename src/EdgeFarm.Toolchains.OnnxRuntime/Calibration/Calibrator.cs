@@ -92,7 +92,7 @@ internal sealed class Calibrator : IDisposable
 
     /// <summary>The calibration samples for a session, or seeded ones where there are none: the same for every session of a model.</summary>
     public static SampleSource Samples(OrtSession session, PassContext context, int maxSamples) => context.Calibration is { } data
-        ? SampleSource.From(session, data.Arrays, maxSamples)
+        ? SampleSource.From(session, data.Samples, maxSamples)
         : SampleSource.Seeded(
             session, ModelInputs.Shapes(session, new Dictionary<string, long[]>()), 1, maxSamples > 0 ? Math.Min(maxSamples, SyntheticSamples) : SyntheticSamples);
 

@@ -27,8 +27,11 @@ public sealed record OnnxBenchmarkRequest(string ModelPath)
     /// <summary>Bound on the time to warm up.</summary>
     public TimeSpan WarmupLimit { get; init; } = TimeSpan.FromSeconds(5);
 
-    /// <summary>Times that the model is loaded for <c>load_time</c>.</summary>
+    /// <summary>Times that the model is loaded for <c>load_time</c>, and again for <c>load_time_cold</c>.</summary>
     public int Loads { get; init; } = 3;
+
+    /// <summary>Whether the model is run a few times more under ONNX Runtime's profiler, in a session of its own.</summary>
+    public bool Profile { get; init; } = true;
 }
 
 /// <summary>Samples of one metric, in the order in which they were taken.</summary>
@@ -39,7 +42,7 @@ public sealed record OnnxBenchmarkRequest(string ModelPath)
 public sealed record OnnxMetric(string Metric, string Unit, bool HigherIsBetter, IReadOnlyList<double> Samples);
 
 /// <summary>What a benchmark measured.</summary>
-/// <param name="Metrics"><c>latency</c>, <c>throughput</c>, <c>load_time</c>, <c>peak_memory</c>, <c>model_memory</c>, <c>size</c>.</param>
+/// <param name="Metrics"><c>latency</c>, <c>throughput</c>, <c>load_time</c>, <c>load_time_cold</c> where the system lets the file's pages be evicted, <c>fallback_nodes</c> where it was profiled, <c>peak_memory</c>, <c>model_memory</c>, <c>size</c>.</param>
 /// <param name="Settings">Session settings, input shapes and seed, as run.</param>
 /// <param name="WarmupRuns">Runs before measuring began.</param>
 /// <param name="Flags"><c>unsteady</c> where warm-up hit its bound.</param>
@@ -49,7 +52,14 @@ public sealed record OnnxBenchmarkResult(
     IReadOnlyDictionary<string, string> Settings,
     int WarmupRuns,
     IReadOnlyList<string> Flags,
-    string RuntimeVersion);
+    string RuntimeVersion)
+{
+    /// <summary>Where the time goes; null where it was not profiled.</summary>
+    public OperatorProfile? Profile { get; init; }
+
+    /// <summary>Measured runs, of which at most <see cref="KeptSamples.Most"/> samples are kept.</summary>
+    public long Runs { get; init; }
+}
 
 /// <summary>Measures latency, throughput, load time and memory of a model. One benchmark a process, or the memory figures mean nothing.</summary>
 public static class OnnxBenchmark
@@ -57,7 +67,6 @@ public static class OnnxBenchmark
     // Steady: the medians of two neighbouring windows differ by less than this share.
     private const double SteadyShare = 0.05;
     private const int SteadyWindow = 10;
-    private const int ThroughputWindows = 10;
 
     /// <summary>Runs the benchmark.</summary>
     public static Outcome<OnnxBenchmarkResult> Run(OnnxBenchmarkRequest request, Action<string>? log = null, CancellationToken cancellation = default)
@@ -89,13 +98,14 @@ public static class OnnxBenchmark
         {
             ["seed"] = request.Seed.ToString(CultureInfo.InvariantCulture),
         };
-        List<double> latencies;
+        KeptSamples latencies;
+        IReadOnlyDictionary<string, long[]> shapes;
         int warmup;
         bool steady;
         long peak;
         using (var session = OrtSession.Load(request.ModelPath, request.Settings))
         {
-            var shapes = ModelInputs.Shapes(session, request.Dims);
+            shapes = ModelInputs.Shapes(session, request.Dims);
             foreach (var (name, dims) in shapes)
             {
                 settings[$"input.{name}"] = string.Join('x', dims);
@@ -139,10 +149,18 @@ public static class OnnxBenchmark
             loads.Add(Stopwatch.GetElapsedTime(start).TotalSeconds);
         }
 
+        var cold = ColdLoads(request, cancellation);
+        var profile = request.Profile
+            ? OperatorProfile.Take(
+                request.ModelPath,
+                request.Settings,
+                session => ModelInputs.Seeded(session, shapes, request.Seed).ToDictionary(i => i.Key, i => ModelInputs.ToOrt(session, i.Key, i.Value), StringComparer.Ordinal),
+                cancellation)
+            : null;
         var metrics = new List<OnnxMetric>
         {
-            new("latency", "s", false, latencies),
-            new("throughput", "1/s", true, Throughput(latencies)),
+            new("latency", "s", false, latencies.Values),
+            new("throughput", "1/s", true, latencies.Throughput),
             new("peak_memory", "bytes", false, [peak]),
             new("model_memory", "bytes", false, [Math.Max(0, peak - before)]),
             new("size", "bytes", false, [size]),
@@ -152,7 +170,38 @@ public static class OnnxBenchmark
             metrics.Add(new("load_time", "s", false, loads));
         }
 
-        return new OnnxBenchmarkResult(metrics, settings, warmup, steady ? [] : ["unsteady"], version);
+        if (cold.Count > 0)
+        {
+            metrics.Add(new("load_time_cold", "s", false, cold));
+        }
+
+        if (profile is { Nodes.Count: > 0 })
+        {
+            metrics.Add(new("fallback_nodes", "1", false, [profile.NodesNotOn(ExecutionProviders.FullName(request.Settings.Provider))]));
+        }
+
+        return new OnnxBenchmarkResult(metrics, settings, warmup, steady ? [] : ["unsteady"], version) { Profile = profile, Runs = latencies.Runs };
+    }
+
+    // Empty where the file could not be put out of the cache: a warm load is not passed off as a cold one.
+    private static List<double> ColdLoads(OnnxBenchmarkRequest request, CancellationToken cancellation)
+    {
+        var cold = new List<double>();
+        string[] files = [request.ModelPath, .. File.Exists(request.ModelPath + ".data") ? [request.ModelPath + ".data"] : Array.Empty<string>()];
+        for (var i = 0; i < request.Loads; i++)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            if (!PageCache.Evict(files))
+            {
+                return [];
+            }
+
+            var start = Stopwatch.GetTimestamp();
+            using var session = OrtSession.Load(request.ModelPath, request.Settings);
+            cold.Add(Stopwatch.GetElapsedTime(start).TotalSeconds);
+        }
+
+        return cold;
     }
 
     private static (int Runs, bool Steady) WarmUp(OrtSession session, RunOptions options, OrtIoBinding binding, OnnxBenchmarkRequest request, CancellationToken cancellation)
@@ -183,16 +232,13 @@ public static class OnnxBenchmark
         return (runs, false);
     }
 
-    private static List<double> Time(OrtSession session, RunOptions options, OrtIoBinding binding, OnnxBenchmarkRequest request, CancellationToken cancellation)
+    private static KeptSamples Time(OrtSession session, RunOptions options, OrtIoBinding binding, OnnxBenchmarkRequest request, CancellationToken cancellation)
     {
-        var samples = new List<double>(request.MinimumRuns * 4);
-        double total = 0;
-        while (samples.Count < request.MinimumRuns || total < request.MinimumTime.TotalSeconds)
+        var samples = new KeptSamples();
+        while (samples.Runs < request.MinimumRuns || samples.Total < request.MinimumTime.TotalSeconds)
         {
             cancellation.ThrowIfCancellationRequested();
-            var sample = RunOnce(session, options, binding);
-            samples.Add(sample);
-            total += sample;
+            samples.Add(RunOnce(session, options, binding));
         }
 
         return samples;
@@ -211,12 +257,6 @@ public static class OnnxBenchmark
         }
 
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
-    }
-
-    private static List<double> Throughput(List<double> latencies)
-    {
-        var perWindow = Math.Max(1, latencies.Count / ThroughputWindows);
-        return latencies.Chunk(perWindow).Where(c => c.Length == perWindow).Select(c => c.Length / c.Sum()).ToList();
     }
 
     private static long ArtifactBytes(string path)

@@ -1,5 +1,6 @@
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.ModelFormats.Npy;
+using EdgeFarm.Toolchains.OnnxRuntime.Data;
 using Microsoft.ML.OnnxRuntime;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Engine;
@@ -12,8 +13,14 @@ public sealed record OnnxEvaluationRequest(string ModelPath, string BaselinePath
     /// <summary>Session settings.</summary>
     public OrtSettings Settings { get; init; } = new();
 
-    /// <summary>Data set (.npz with an array per input, or .npy for a model with one input); null for seeded input.</summary>
+    /// <summary>Data set, as <see cref="DataSet"/> reads it; null for seeded input.</summary>
     public string? DataPath { get; init; }
+
+    /// <summary>Where the model's tokenizer.json may lie, for texts; the directories of form and baseline are looked in anyway.</summary>
+    public IReadOnlyList<string> ModelDirectories { get; init; } = [];
+
+    /// <summary>Samples on which inner values are compared, for the report of errors by layer; 0 for no report.</summary>
+    public int LayerSamples { get; init; }
 
     /// <summary>Array of class numbers in the data set; null where it has none.</summary>
     public string? Labels { get; init; }
@@ -32,7 +39,7 @@ public sealed record OnnxEvaluationRequest(string ModelPath, string BaselinePath
 }
 
 /// <summary>What an evaluation found.</summary>
-/// <param name="Metrics"><c>cosine</c>, <c>sqnr</c>, <c>max_error</c>, <c>top1_agreement</c>, <c>top5_agreement</c>, <c>accuracy</c>: those that have a finite value.</param>
+/// <param name="Metrics"><c>cosine</c>, <c>sqnr</c>, <c>max_error</c>, <c>top1_agreement</c>, <c>top5_agreement</c>, <c>accuracy</c>, <c>recall_at_1</c>, <c>recall_at_10</c>, <c>mrr</c>, <c>embedding_cosine</c>: those that have a finite value.</param>
 /// <param name="Samples">Samples that were run.</param>
 /// <param name="Flags"><c>synthetic_input</c> where no data set was given.</param>
 /// <param name="Notes">What else the user should know.</param>
@@ -42,7 +49,11 @@ public sealed record OnnxEvaluationResult(
     int Samples,
     IReadOnlyList<string> Flags,
     IReadOnlyList<string> Notes,
-    string RuntimeVersion);
+    string RuntimeVersion)
+{
+    /// <summary>Errors of inner values, in the baseline's order; empty where none were asked for or all are the same.</summary>
+    public IReadOnlyList<LayerError> Layers { get; init; } = [];
+}
 
 /// <summary>
 /// Compares a form's outputs with the baseline's on the same samples, one sample (or one fixed batch) at a time. Where a sample has a
@@ -74,27 +85,29 @@ public static class OnnxEvaluation
     private static OnnxEvaluationResult Evaluate(OnnxEvaluationRequest request, Action<string> log, CancellationToken cancellation)
     {
         using var form = OrtSession.Load(request.ModelPath, request.Settings);
-        using var baseline = OrtSession.Load(request.BaselinePath, request.Settings);
+        // The baseline's own row: nothing is run twice.
+        var isBaseline = Path.GetFullPath(request.BaselinePath) == Path.GetFullPath(request.ModelPath);
+        using var other = isBaseline ? null : OrtSession.Load(request.BaselinePath, request.Settings);
+        var baseline = other ?? form;
         if (!form.Outputs.Order(StringComparer.Ordinal).SequenceEqual(baseline.Outputs.Order(StringComparer.Ordinal)))
         {
             throw new FailureException(Failure.InvalidInput(
                 $"'{form.Name}' gives {string.Join(", ", form.Outputs)}, its baseline '{baseline.Name}' gives {string.Join(", ", baseline.Outputs)}: they cannot be compared"));
         }
 
-        var data = request.DataPath is null ? null : LoadData(request.DataPath);
-        var labels = request.Labels is null ? null : Labels(data, request.Labels);
-        var samples = data is null
-            ? SampleSource.Seeded(baseline, ModelInputs.Shapes(baseline, request.Dims), request.Seed, request.SyntheticSamples)
-            : SampleSource.From(baseline, data, request.MaxSamples);
+        var data = request.DataPath is null ? null : LoadData(request);
+        var labels = request.Labels is { } name ? Labels(data, name) : data?.Labels;
+        var samples = Samples(baseline, request.MaxSamples);
         log($"{samples.Count} samples{(data is null ? " of seeded input" : "")}");
 
         var comparison = new OutputComparison();
+        var (formRanks, baselineRanks) = (new Retrieval(), new Retrieval());
         var (right, judged, count) = (0L, 0L, 0);
         foreach (var (first, arrays) in samples.Batches)
         {
             cancellation.ThrowIfCancellationRequested();
             var expected = RunAll(baseline, baseline.Outputs, arrays);
-            var actual = RunAll(form, baseline.Outputs, arrays);
+            var actual = isBaseline ? expected : RunAll(form, baseline.Outputs, arrays);
             var mask = Mask(arrays);
             for (var o = 0; o < expected.Count; o++)
             {
@@ -116,13 +129,52 @@ public static class OnnxEvaluation
                 }
             }
 
+            if (data?.Retrieval is not null)
+            {
+                formRanks.Add(actual, mask, ofPassages: false, form.Name);
+                baselineRanks.Add(expected, mask, ofPassages: false, baseline.Name);
+            }
+
             count = first + (int)arrays.Values.First().Rows;
         }
 
-        return Result(comparison, count, judged == 0 ? null : (double)right / judged, data is null);
+        (double RecallAt1, double RecallAt10, double Mrr, double Cosine)? retrieval = null;
+        if (data?.Retrieval is { } set)
+        {
+            foreach (var (_, arrays) in SampleSource.From(form, set.Passages, request.MaxSamples).Batches)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                formRanks.Add(RunAll(form, baseline.Outputs, arrays), Mask(arrays), ofPassages: true, form.Name);
+            }
+
+            var (at1, at10, mrr) = formRanks.Rank(set);
+            retrieval = (at1, at10, mrr, formRanks.Cosine(baselineRanks));
+        }
+
+        var result = Result(comparison, count, judged == 0 ? null : (double)right / judged, retrieval, data?.Synthetic ?? true);
+        return request.LayerSamples == 0 || comparison.Identical ? result : WithLayers(result);
+
+        SampleSource Samples(OrtSession session, int most) => data is null
+            ? SampleSource.Seeded(session, ModelInputs.Shapes(session, request.Dims), request.Seed, most > 0 ? Math.Min(most, request.SyntheticSamples) : request.SyntheticSamples)
+            : SampleSource.From(session, data.Samples, most);
+
+        OnnxEvaluationResult WithLayers(OnnxEvaluationResult without)
+        {
+            log("errors by layer");
+            try
+            {
+                return without with { Layers = LayerErrors.Measure(request.ModelPath, request.BaselinePath, s => Samples(s, request.LayerSamples), request.Settings, cancellation) };
+            }
+            catch (FailureException e)
+            {
+                // What a model needs rewritten before it runs at all has no unfused values; its figures stand all the same.
+                return without with { Notes = [.. without.Notes, $"no errors by layer: {e.Failure.Message}"] };
+            }
+        }
     }
 
-    private static OnnxEvaluationResult Result(OutputComparison comparison, int samples, double? accuracy, bool synthetic)
+    private static OnnxEvaluationResult Result(
+        OutputComparison comparison, int samples, double? accuracy, (double RecallAt1, double RecallAt10, double Mrr, double Cosine)? retrieval, bool synthetic)
     {
         var metrics = new List<OnnxMetric>();
         Add("cosine", "1", true, comparison.Cosine);
@@ -131,6 +183,10 @@ public static class OnnxEvaluation
         Add("top1_agreement", "1", true, comparison.Top1);
         Add("top5_agreement", "1", true, comparison.Top5);
         Add("accuracy", "1", true, accuracy);
+        Add("recall_at_1", "1", true, retrieval?.RecallAt1);
+        Add("recall_at_10", "1", true, retrieval?.RecallAt10);
+        Add("mrr", "1", true, retrieval?.Mrr);
+        Add("embedding_cosine", "1", true, retrieval?.Cosine);
         var notes = new List<string>();
         if (comparison.NonFinite > 0)
         {
@@ -153,22 +209,23 @@ public static class OnnxEvaluation
         }
     }
 
-    private static IReadOnlyDictionary<string, NpyArray> LoadData(string path)
+    private static DataSet LoadData(OnnxEvaluationRequest request)
     {
-        var loaded = NpyFile.Load(path);
+        var loaded = DataSet.Open(
+            request.DataPath!, [.. request.ModelDirectories, Path.GetDirectoryName(Path.GetFullPath(request.ModelPath))!, Path.GetDirectoryName(Path.GetFullPath(request.BaselinePath))!]);
         return loaded.IsOk ? loaded.Value : throw new FailureException(loaded.Failure!);
     }
 
-    private static long[] Labels(IReadOnlyDictionary<string, NpyArray>? data, string name)
+    private static long[] Labels(DataSet? data, string name)
     {
         if (data is null)
         {
             throw new FailureException(Failure.InvalidInput($"labels '{name}' are named, but no data set is"));
         }
 
-        if (!data.TryGetValue(name, out var array))
+        if (data.Arrays is null || !data.Arrays.TryGetValue(name, out var array))
         {
-            throw new FailureException(Failure.InvalidInput($"the data set has no array '{name}' for labels; it has {string.Join(", ", data.Keys)}"));
+            throw new FailureException(Failure.InvalidInput($"the data set has no array '{name}' for labels; it has {string.Join(", ", data.Samples.Names)}"));
         }
 
         return array.Type is NpyType.Float16 or NpyType.Float32 or NpyType.Float64

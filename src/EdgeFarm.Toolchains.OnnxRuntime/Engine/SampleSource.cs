@@ -1,5 +1,6 @@
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.ModelFormats.Npy;
+using EdgeFarm.Toolchains.OnnxRuntime.Data;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Engine;
 
@@ -24,21 +25,21 @@ internal sealed class SampleSource
 
     /// <summary>Rows of a data set. Arrays that are no input of the model (labels) are left out.</summary>
     /// <exception cref="FailureException">InvalidInput: an input has no array, or one of another shape.</exception>
-    public static SampleSource From(OrtSession session, IReadOnlyDictionary<string, NpyArray> data, int maxSamples)
+    public static SampleSource From(OrtSession session, SampleSet data, int maxSamples)
     {
-        var arrays = new Dictionary<string, NpyArray>(StringComparer.Ordinal);
+        var arrays = new Dictionary<string, (string Array, IReadOnlyList<long> Shape)>(StringComparer.Ordinal);
         foreach (var name in session.Inputs)
         {
-            var array = data.TryGetValue(name, out var own) ? own
-                : session.Inputs.Count == 1 && data.TryGetValue(NpyFile.SingleName, out var single) ? single
-                : throw Invalid($"the data set has no array '{name}' for '{session.Name}'; it has {string.Join(", ", data.Keys)}");
-            var dims = session.Inner.InputMetadata[name].Dimensions;
-            if (array.Shape.Count != dims.Length || dims.Skip(1).Where((d, i) => d > 0 && d != array.Shape[i + 1]).Any())
+            var array = data.Names.Contains(name) ? name
+                : session.Inputs.Count == 1 && data.Names.Contains(NpyFile.SingleName) ? NpyFile.SingleName
+                : throw Invalid($"the data set has no array '{name}' for '{session.Name}'; it has {string.Join(", ", data.Names)}");
+            var (dims, shape) = (session.Inner.InputMetadata[name].Dimensions, data.ShapeOf(array));
+            if (shape.Count != dims.Length || dims.Skip(1).Where((d, i) => d > 0 && d != shape[i + 1]).Any())
             {
-                throw Invalid($"'{session.Name}' takes '{name}' as [{string.Join(", ", dims.Select(d => d > 0 ? $"{d}" : "any"))}], the data set has [{string.Join(", ", array.Shape)}]");
+                throw Invalid($"'{session.Name}' takes '{name}' as [{string.Join(", ", dims.Select(d => d > 0 ? $"{d}" : "any"))}], the data set has [{string.Join(", ", shape)}]");
             }
 
-            arrays[name] = array;
+            arrays[name] = (array, shape);
         }
 
         if (arrays.Count == 0)
@@ -46,10 +47,10 @@ internal sealed class SampleSource
             throw Invalid($"'{session.Name}' has no inputs");
         }
 
-        var rows = arrays.Values.First().Rows;
-        if (arrays.Values.Any(a => a.Rows != rows) || rows == 0)
+        var rows = arrays.Values.First().Shape is { Count: > 0 } first ? first[0] : 1;
+        if (arrays.Values.Any(a => (a.Shape.Count > 0 ? a.Shape[0] : 1) != rows) || rows == 0)
         {
-            throw Invalid($"the data set's arrays have different or no rows: {string.Join(", ", arrays.Select(a => $"{a.Key} {a.Value.Rows}"))}");
+            throw Invalid($"the data set's arrays have different or no rows: {string.Join(", ", arrays.Select(a => $"{a.Key} {(a.Value.Shape.Count > 0 ? a.Value.Shape[0] : 1)}"))}");
         }
 
         var batch = (int)Math.Max(1, session.Inputs.Max(i => session.Inner.InputMetadata[i].Dimensions is { Length: > 0 } d ? d[0] : 1));
@@ -59,14 +60,9 @@ internal sealed class SampleSource
             throw Invalid($"'{session.Name}' takes {batch} samples at a time, the data set has {rows}");
         }
 
-        return new SampleSource(count, batch, Enumerable.Range(0, count / batch).Select(b => (b * batch, (IReadOnlyDictionary<string, NpyArray>)Slice(arrays, b * batch, batch))));
+        return new SampleSource(count, batch, Enumerable.Range(0, count / batch).Select(b => (b * batch, (IReadOnlyDictionary<string, NpyArray>)arrays.ToDictionary(
+            a => a.Key, a => data.Read(a.Value.Array, b * batch, batch), StringComparer.Ordinal))));
     }
-
-    private static Dictionary<string, NpyArray> Slice(Dictionary<string, NpyArray> arrays, int first, int count) =>
-        arrays.ToDictionary(
-            a => a.Key,
-            a => new NpyArray(a.Value.Type, [count, .. a.Value.Shape.Skip(1)], a.Value.RowBytes(first, count).ToArray()),
-            StringComparer.Ordinal);
 
     private static FailureException Invalid(string message) => new(Failure.InvalidInput(message));
 }

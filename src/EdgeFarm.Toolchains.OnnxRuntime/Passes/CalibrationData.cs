@@ -1,20 +1,25 @@
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.ModelFormats.Npy;
+using EdgeFarm.Toolchains.OnnxRuntime.Data;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Passes;
 
 /// <summary>Samples for a model's inputs: arrays by input name whose first dimension counts samples.</summary>
-/// <param name="Arrays">By input name.</param>
+/// <param name="Samples">The samples.</param>
 /// <param name="Synthetic">Whether they are seeded random numbers, which every result made with them must say.</param>
-public sealed record CalibrationData(IReadOnlyDictionary<string, NpyArray> Arrays, bool Synthetic)
+public sealed record CalibrationData(SampleSet Samples, bool Synthetic)
 {
-    /// <summary>Samples: the first dimension, which all arrays share.</summary>
-    public long Count => Arrays.Count == 0 ? 0 : Arrays.Values.Min(a => a.Rows);
-
-    /// <summary>Reads .npz or .npy; a single unnamed array belongs to the model's only input.</summary>
-    public static Outcome<CalibrationData> Load(string path)
+    /// <summary>Samples in memory.</summary>
+    public CalibrationData(IReadOnlyDictionary<string, NpyArray> arrays, bool synthetic) : this(new ArraySamples(arrays), synthetic)
     {
-        var loaded = NpyFile.Load(path);
-        return loaded.IsOk ? new CalibrationData(loaded.Value, false) : loaded.Failure!;
+    }
+
+    /// <summary>Opens a data set; see <see cref="DataSet"/> for what it may be.</summary>
+    /// <param name="path">The file or directory.</param>
+    /// <param name="modelDirectories">Where the model's tokenizer.json may lie.</param>
+    public static Outcome<CalibrationData> Load(string path, params IReadOnlyList<string> modelDirectories)
+    {
+        var opened = DataSet.Open(path, modelDirectories);
+        return opened.IsOk ? new CalibrationData(opened.Value.Samples, opened.Value.Synthetic) : opened.Failure!;
     }
 }

@@ -31,7 +31,11 @@ public sealed class EngineTests : IDisposable
         });
         Assert.True(result.IsOk, result.Failure?.Message);
         var metrics = result.Value.Metrics.ToDictionary(m => m.Metric, m => m.Samples);
-        Assert.Equal(["latency", "load_time", "model_memory", "peak_memory", "size", "throughput"], metrics.Keys.Order(StringComparer.Ordinal));
+        Assert.Equal(["fallback_nodes", "latency", "load_time", "model_memory", "peak_memory", "size", "throughput"], metrics.Keys.Where(k => k != "load_time_cold").Order(StringComparer.Ordinal));
+        Assert.Equal(0, metrics["fallback_nodes"][0]);
+        Assert.Equal(1, result.Value.Profile!.Operators.Sum(o => o.Share), 6);
+        Assert.Contains(result.Value.Profile.Operators, o => o is { OpType: "Conv" or "FusedConv", Provider: "CPUExecutionProvider", Seconds: > 0 });
+        Assert.Equal(result.Value.Profile.Operators.Sum(o => o.Nodes), result.Value.Profile.Nodes.Count);
         Assert.True(metrics["latency"].Count >= 100 && metrics["latency"].Sum() >= 0.05);
         Assert.All(metrics.Values.SelectMany(s => s), s => Assert.True(double.IsFinite(s)));
         Assert.Equal(new FileInfo(TestFiles.Digits).Length, metrics["size"][0]);
@@ -40,6 +44,59 @@ public sealed class EngineTests : IDisposable
         Assert.Equal("1", result.Value.Settings["intra_op_num_threads"]);
         Assert.Equal("0", result.Value.Settings["session.intra_op.allow_spinning"]);
         Assert.Equal("1x1x8x8", result.Value.Settings["input.image"]);
+    }
+
+    [Fact]
+    public void Samples_are_capped_and_stay_spread_over_all_runs()
+    {
+        var samples = new KeptSamples();
+        for (var i = 0; i < 100_000; i++)
+        {
+            samples.Add(i);
+        }
+
+        Assert.InRange(samples.Values.Count, KeptSamples.Most / 2, KeptSamples.Most);
+        var step = samples.Values[1] - samples.Values[0];
+        Assert.All(samples.Values.Index(), v => Assert.Equal(v.Index * step, v.Item));
+        Assert.Equal(100_000, samples.Runs);
+        Assert.Equal(100_000.0 * 99_999 / 2, samples.Total);
+        Assert.InRange(samples.Throughput.Count, 10, 20);
+    }
+
+    [Fact]
+    public void A_file_leaves_the_cache_where_the_system_lets_it()
+    {
+        var path = _directory["big"];
+        File.WriteAllBytes(path, new byte[8 << 20]);
+        Assert.InRange(PageCache.ResidentShare(path), 0.5, 1);
+        if (PageCache.Evict([path]))
+        {
+            Assert.InRange(PageCache.ResidentShare(path), 0, 0.05);
+        }
+    }
+
+    [Fact]
+    public void A_profile_counts_nodes_on_other_providers()
+    {
+        var profile = OperatorProfile.Parse("""
+            [{"cat":"Session","dur":900,"name":"model_run","args":{}},
+             {"cat":"Node","dur":30,"name":"a_kernel_time","args":{"op_name":"Conv","provider":"QNNExecutionProvider"}},
+             {"cat":"Node","dur":50,"name":"a_kernel_time","args":{"op_name":"Conv","provider":"QNNExecutionProvider"}},
+             {"cat":"Node","dur":20,"name":"b_kernel_time","args":{"op_name":"Resize","provider":"CPUExecutionProvider"}},
+             {"cat":"Node","dur":5,"name":"b_fence_before","args":{"op_name":"Resize"}}]
+            """u8.ToArray());
+        Assert.Equal(1, profile.NodesNotOn("QNNExecutionProvider"));
+        Assert.Equal(("Conv", 1, 0.8), (profile.Operators[0].OpType, profile.Operators[0].Nodes, profile.Operators[0].Share));
+    }
+
+    [Fact]
+    public void A_plug_in_library_that_does_not_load_is_told()
+    {
+        var (devices, problems) = ExecutionProviders.Register($"qnn={_directory["absent.so"]};nonsense");
+        Assert.Empty(devices);
+        Assert.Equal(2, problems.Count);
+        Assert.Contains("absent.so", problems[0], StringComparison.Ordinal);
+        Assert.Contains("NAME=PATH", problems[1], StringComparison.Ordinal);
     }
 
     [Theory]

@@ -77,7 +77,7 @@ public sealed class AutoMixedPrecisionTests : IDisposable
         var outcome = OnnxOptimizer.Run(
             new OnnxOptimizeRequest(source, _directory["out.onnx"], [new PassStep("OnnxAutoMixedPrecision", new Dictionary<string, string> { ["goal_cosine"] = "0.98", ["judged_samples"] = "2" })])
             {
-                Calibration = new CalibrationData(new Dictionary<string, ModelFormats.Npy.NpyArray> { ["x"] = Stripes(4) }, Synthetic: true),
+                Calibration = new CalibrationData(new Dictionary<string, ModelFormats.Npy.NpyArray> { ["x"] = Stripes(4) }, synthetic: true),
             });
         Assert.True(outcome.IsOk, outcome.Failure?.Message);
         var figures = outcome.Value.Passes[0].Figures;
