@@ -123,7 +123,9 @@ internal sealed class WorkerNode(string name, string directory, string address, 
     {
         ["EDGEFARM_JOBHOST"] = Checkout.GateHostDll,
         ["EDGEFARM_TEST_GATE"] = gate,
-        ["EDGEFARM_MACHINE_LOCK"] = Path.Combine(Directory, "machine"),
+
+        // Hosts of their own have locks of their own: a cut-off one keeps its machine's while it tries to upload.
+        ["EDGEFARM_MACHINE_LOCK"] = Path.Combine(Directory, networkNamespace is null ? "machine" : $"machine-{Name}"),
     };
 
     protected override IEnumerable<string> Arguments =>
