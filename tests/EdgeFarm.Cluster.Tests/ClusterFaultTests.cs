@@ -112,11 +112,11 @@ public sealed class ClusterFaultTests(ClusterFixture fixture, ITestOutputHelper 
         await Farm.SubmitHeldAsync("database");
         await Farm.Database.StopAsync();
         Farm.Gate.Open();
-        await Farm.Until(() => Task.FromResult(Farm.Workers.All(w => w.KeptResults == 1)), "three results wait on disk");
+        await Farm.Until(() => Task.FromResult(Farm.Workers.All(w => w.KeepsResults)), "three results wait on disk");
         await Farm.Until(async () => !await Farm.Coordinators[0].IsReadyAsync(), "a coordinator without its database is not ready");
         await Farm.Database.StartAgainAsync();
         await NothingIsLostAsync("database", "restart of PostgreSQL");
-        await Farm.Until(() => Task.FromResult(Farm.Workers.All(w => w.KeptResults == 0)), "every kept result was acknowledged");
+        await Farm.Until(() => Task.FromResult(Farm.Workers.All(w => !w.KeepsResults)), "every kept result was acknowledged");
     }
 
     [SkippableFact]

@@ -39,7 +39,7 @@ public sealed class ClusterPartitionTests(ITestOutputHelper output)
         await farm.CompletedAsync("worker-cut");
         AssertSucceeded(await farm.JobsAsync("worker-cut"));
         await farm.Until(async () => (await farm.WorkersAsync()).Length == 3, "the worker is back");
-        await farm.Until(() => Task.FromResult(farm.Workers[0].KeptResults == 0), "its result was settled");
+        await farm.Until(() => Task.FromResult(!farm.Workers[0].KeepsResults), "its result was settled");
     }
 
     /// <summary>The majority goes on; the one that was cut off gives up, starts anew and joins again. No job starts twice.</summary>

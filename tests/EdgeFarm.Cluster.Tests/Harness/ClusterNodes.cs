@@ -7,6 +7,9 @@ namespace EdgeFarm.Cluster.Tests.Harness;
 /// <summary>One coordinator or worker of a cluster: a process that can be started, killed and started again.</summary>
 internal abstract class ClusterNode(string name, string directory, string address, string? networkNamespace) : IAsyncDisposable
 {
+    /// <summary>The network namespace that it runs in, or null for the machine's.</summary>
+    protected string? NetworkNamespace { get; } = networkNamespace;
+
     public string Name { get; } = name;
 
     public string Address { get; } = address;
@@ -17,7 +20,7 @@ internal abstract class ClusterNode(string name, string directory, string addres
 
     public bool IsRunning => Process is { HasExited: false };
 
-    public void Start() => Process = CliProcess.Start(Directory, Environment, networkNamespace, [.. Arguments]);
+    public void Start() => Process = CliProcess.Start(Directory, Environment, NetworkNamespace, [.. Arguments]);
 
     /// <summary>SIGKILL.</summary>
     public async Task KillAsync() => await Process!.KillAsync();
@@ -114,10 +117,8 @@ internal sealed class WorkerNode(string name, string directory, string address, 
 {
     public string Farm { get; set; } = "";
 
-    /// <summary>Results on its disk that nobody has acknowledged.</summary>
-    public int KeptResults => System.IO.Directory.Exists(Results) ? System.IO.Directory.GetFiles(Results, "*.result").Length : 0;
-
-    private string Results => Path.Combine(Directory, Name, "results");
+    /// <summary>Whether results are on its disk that nobody has acknowledged.</summary>
+    public bool KeepsResults => new FileInfo(Path.Combine(Directory, Name, "results", "results.log")) is { Exists: true, Length: > 0 };
 
     protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string>
     {
@@ -125,7 +126,7 @@ internal sealed class WorkerNode(string name, string directory, string address, 
         ["EDGEFARM_TEST_GATE"] = gate,
 
         // Hosts of their own have locks of their own: a cut-off one keeps its machine's while it tries to upload.
-        ["EDGEFARM_MACHINE_LOCK"] = Path.Combine(Directory, networkNamespace is null ? "machine" : $"machine-{Name}"),
+        ["EDGEFARM_MACHINE_LOCK"] = Path.Combine(Directory, NetworkNamespace is null ? "machine" : $"machine-{Name}"),
     };
 
     protected override IEnumerable<string> Arguments =>
