@@ -60,7 +60,7 @@ public sealed class ClusterFaultTests(ClusterFixture fixture, ITestOutputHelper 
 
         var jobs = await Farm.JobsAsync("worker");
         AssertOneResultEach(jobs);
-        var passes = jobs.Where(j => j.Kind == JobKind.Optimize).ToArray();
+        var passes = jobs.Where(j => j.Operation == GatedJobs.Pass).ToArray();
         var lost = Assert.Single(passes, p => p.Attempts.Count > 1);
         Assert.Equal([victim.Name], lost.Attempts.Where(a => a.Failure is not null).Select(a => a.Worker));
         Assert.All(passes.Except([lost]), p => Assert.NotEqual(victim.Name, Assert.Single(p.Attempts).Worker));

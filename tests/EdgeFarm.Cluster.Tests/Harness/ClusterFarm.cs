@@ -190,10 +190,10 @@ internal sealed class ClusterFarm : IAsyncDisposable
     }));
 }
 
-/// <summary>Kinds of jobs as the gated job host writes them.</summary>
+/// <summary>Operations of jobs as the gated job host writes them.</summary>
 internal static class GatedJobs
 {
-    public const string Pass = "Optimize";
+    public const string Pass = "GgufQuantization";
     public const string Benchmark = "Benchmark";
 }
 
@@ -222,9 +222,9 @@ internal sealed class Gate
 
     public void Open() => File.Delete(_hold);
 
-    /// <summary>Jobs of a kind that started since it was closed, as parameters and output directory.</summary>
-    public (string Parameters, string Output)[] Started(string kind) =>
-        [.. Files().Except(_earlier).Select(f => File.ReadAllText(f).Split('\t')).Where(w => w[0] == kind).Select(w => (w[1], w[2]))];
+    /// <summary>Jobs of an operation that started since it was closed, as parameters and output directory.</summary>
+    public (string Parameters, string Output)[] Started(string operation) =>
+        [.. Files().Except(_earlier).Select(f => File.ReadAllText(f).Split('\t')).Where(w => w[0] == operation).Select(w => (w[1], w[2]))];
 
     private string[] Files() => System.IO.Directory.GetFiles(_started);
 }
