@@ -70,7 +70,7 @@ internal sealed record LocalPlan(
         var errors = Planner.TryPlan("local", spec, inputs.ToDictionary(i => i.Key, i => i.Value.Artifact), catalog, out var plan);
         if (!errors.IsEmpty)
         {
-            throw new BadInputException(string.Join("; ", errors.Select(e => e.Message)));
+            throw new BadInputException(string.Join("; ", errors.Select(Describe)));
         }
 
         var entry = plan!.Entries.FirstOrDefault(e => e.Form == (passes is null ? form!.Name : Chain))
@@ -196,4 +196,13 @@ internal sealed record LocalPlan(
     }
 
     private static string Meant(string given, IEnumerable<string> accepted) => Suggestions.Nearest(given, accepted) is { Length: > 0 } near ? $" - did you mean {near}?" : "";
+
+    /// <summary>An error with the parameter that it is about, if it is about one: the rest of its path is of a sweep file that nobody wrote.</summary>
+    private static string Describe(PlanError error)
+    {
+        const string Passes = "].";
+        var at = error.Path.LastIndexOf(Passes, StringComparison.Ordinal);
+        var name = at < 0 ? "" : error.Path[(at + Passes.Length)..];
+        return name is "" or "types" or "passes" or "calibration" ? error.Message : $"{name}: {error.Message}";
+    }
 }

@@ -103,7 +103,7 @@ public sealed class LocalPlanTests : IDisposable
     {
         string Wrong(params (string Name, string Value)[] parameters) => Assert.Throws<BadInputException>(() => Make("m.gguf", "GGUF", "Q4_K_M", parameters)).Message;
 
-        Assert.Contains("'maybe' is neither true nor false", Wrong(("pure", "maybe")), StringComparison.Ordinal);
+        Assert.Contains("pure: 'maybe' is neither true nor false", Wrong(("pure", "maybe")), StringComparison.Ordinal);
         Assert.Contains("has no parameter 'pur' - did you mean pure?", Wrong(("pur", "true")), StringComparison.Ordinal);
         Assert.Contains("there is no file or directory", Wrong(("imatrix", "none.gguf")), StringComparison.Ordinal);
         Assert.Contains("the chain has no pass 'Other'", Assert.Throws<BadInputException>(() => MakeIn("m.gguf", "GGUF", "Q4_K_M", ("Other", "pure", "true"))).Message, StringComparison.Ordinal);
