@@ -36,20 +36,9 @@ internal static class ClientCommand
         };
         var token = new Option<string?>("--token") { Description = $"file with a token of the farm (default: {FarmAccess.TokenVariable})", HelpName = "FILE" };
         var ca = new Option<string?>("--ca") { Description = $"PEM file with certificate authorities to trust beside the system's (default: {FarmAccess.AuthorityVariable})", HelpName = "FILE" };
-        var json = new Option<bool>("--json") { Description = "one JSON document on stdout, everything else on stderr" };
+        var json = CommandParts.JsonOption();
         var command = new Command(name, description);
-        foreach (var symbol in symbols)
-        {
-            if (symbol is Argument argument)
-            {
-                command.Add(argument);
-            }
-            else
-            {
-                command.Add((Option)symbol);
-            }
-        }
-
+        command.AddAll(symbols);
         command.Add(farm);
         command.Add(token);
         command.Add(ca);

@@ -18,7 +18,7 @@ internal static class CheckCommand
 
     private static readonly Option<string?> Data = FarmStorage.DataOption();
     private static readonly Option<string?> Config = FarmStorage.ConfigOption();
-    private static readonly Option<bool> Json = new("--json") { Description = "one JSON document on stdout, everything else on stderr" };
+    private static readonly Option<bool> Json = CommandParts.JsonOption();
 
     public static Command Create(Terminal terminal)
     {

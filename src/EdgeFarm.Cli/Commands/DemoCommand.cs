@@ -24,7 +24,7 @@ internal static class DemoCommand
         Description = "data directory (default: a fresh one below .edgefarm)",
         HelpName = "DIR",
     };
-    private static readonly Option<bool> Json = new("--json") { Description = "one JSON document on stdout, everything else on stderr" };
+    private static readonly Option<bool> Json = CommandParts.JsonOption();
 
     private static string SamplePath => Path.Combine(BundledContent.DefaultFolder, "sweeps", "sample.yaml");
 

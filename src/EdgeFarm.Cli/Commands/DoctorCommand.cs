@@ -10,7 +10,7 @@ namespace EdgeFarm.Cli.Commands;
 /// <summary><c>edgefarm doctor</c>: what this machine can do, what is missing, and how to get it.</summary>
 internal static class DoctorCommand
 {
-    private static readonly Option<bool> Json = new("--json") { Description = "one JSON document on stdout, everything else on stderr" };
+    private static readonly Option<bool> Json = CommandParts.JsonOption();
 
     public static Command Create(Terminal terminal)
     {

@@ -23,20 +23,9 @@ internal static class LocalCommand
     /// <summary>Makes a verb.</summary>
     public static Command Create(Terminal terminal, string name, string description, IEnumerable<Symbol> symbols, Func<LocalContext, Task<int>> run)
     {
-        var json = new Option<bool>("--json") { Description = "one JSON document on stdout, everything else on stderr" };
+        var json = CommandParts.JsonOption();
         var command = new Command(name, description);
-        foreach (var symbol in symbols)
-        {
-            if (symbol is Argument argument)
-            {
-                command.Add(argument);
-            }
-            else
-            {
-                command.Add((Option)symbol);
-            }
-        }
-
+        command.AddAll(symbols);
         command.Add(json);
         command.SetAction((arguments, cancellation) => RunAsync(new LocalContext(terminal, arguments.GetValue(json), arguments, cancellation), run));
         return command;

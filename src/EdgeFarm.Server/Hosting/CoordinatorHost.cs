@@ -86,17 +86,7 @@ public sealed class CoordinatorHost : IAsyncDisposable
         try
         {
             var (grpc, http) = (settings.Grpc.TakePort(), settings.Http.TakePort());
-            var builder = WebApplication.CreateSlimBuilder();
-            builder.Logging.ClearProviders();
-            builder.Logging.AddSimpleConsole(console =>
-            {
-                console.SingleLine = true;
-                console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
-                console.UseUtcTimestamp = true;
-            });
-            builder.Services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
-            builder.Logging.SetMinimumLevel(logLevel);
-            builder.Services.AddSingleton<IHostLifetime, OwnedLifetime>();
+            var builder = RoleHost.CreateBuilder(logLevel);
             builder.AddEdgeFarmCoordinator(new EdgeFarmCoordinatorOptions(settings.Database ?? FarmDatabaseOptions.SqliteFile(data.Database), store.Value, grpc, http)
             {
                 Cluster = settings.Cluster,

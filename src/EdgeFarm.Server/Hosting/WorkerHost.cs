@@ -61,17 +61,7 @@ public sealed class WorkerHost : IAsyncDisposable
             OnlyWhatFits = settings.OnlyWhatFits,
             LinkChanged = link.Set,
         };
-        var builder = WebApplication.CreateSlimBuilder();
-        builder.Logging.ClearProviders();
-        builder.Logging.AddSimpleConsole(console =>
-        {
-            console.SingleLine = true;
-            console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
-            console.UseUtcTimestamp = true;
-        });
-        builder.Services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
-        builder.Logging.SetMinimumLevel(logLevel);
-        builder.Services.AddSingleton<IHostLifetime, OwnedLifetime>();
+        var builder = RoleHost.CreateBuilder(logLevel);
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;

@@ -93,10 +93,7 @@ public sealed class LinkTests : IDisposable
     {
         await using var farm = await TestFarm.StartAsync(_directory.Path);
         using var channel = GrpcChannel.ForAddress(farm.Url);
-        using var first = Open(channel);
-        await first.RequestStream.WriteAsync(new Link.WorkerMessage { Hello = Hello() });
-        await NextAsync(first);
-        await Wait.UntilAsync(async () => (await farm.Farm.FleetAsync(default)).Workers.Length == 1, "the worker is linked");
+        using var first = await LinkAsync(farm, channel);
         using var second = Open(channel);
         await second.RequestStream.WriteAsync(new Link.WorkerMessage { Hello = Hello() });
         await NextAsync(second);
@@ -109,10 +106,7 @@ public sealed class LinkTests : IDisposable
     {
         await using var farm = await TestFarm.StartAsync(_directory.Path);
         using var channel = GrpcChannel.ForAddress(farm.Url);
-        using var first = Open(channel);
-        await first.RequestStream.WriteAsync(new Link.WorkerMessage { Hello = Hello() });
-        await NextAsync(first);
-        await Wait.UntilAsync(async () => (await farm.Farm.FleetAsync(default)).Workers.Length == 1, "the worker is linked");
+        using var first = await LinkAsync(farm, channel);
 
         using var second = Open(channel);
         var hello = Hello();
@@ -157,6 +151,16 @@ public sealed class LinkTests : IDisposable
         new Link.WorkerLink.WorkerLinkClient(channel).Open(cancellationToken: _limit.Token);
 
     private static Link.Hello Hello() => LinkMapping.Hello(TestPlans.Capability("raw", "host-raw", slots: 1), "session", "test", []);
+
+    /// <summary>A worker's link that the farm knows.</summary>
+    private async Task<AsyncDuplexStreamingCall<Link.WorkerMessage, Link.CoordinatorMessage>> LinkAsync(TestFarm farm, GrpcChannel channel)
+    {
+        var call = Open(channel);
+        await call.RequestStream.WriteAsync(new Link.WorkerMessage { Hello = Hello() });
+        await NextAsync(call);
+        await Wait.UntilAsync(async () => (await farm.Farm.FleetAsync(default)).Workers.Length == 1, "the worker is linked");
+        return call;
+    }
 
     private async Task<Link.CoordinatorMessage> NextAsync(AsyncDuplexStreamingCall<Link.WorkerMessage, Link.CoordinatorMessage> call)
     {
