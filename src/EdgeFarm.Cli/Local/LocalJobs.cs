@@ -65,6 +65,8 @@ internal sealed class LocalJobs(string scratch)
                 return failure;
             }
 
+            // The child's own last report may be one that it had no time to send.
+            progress.Report(new LocalStep(number, plan.Jobs.Length, spec.Operation, 1, "done"));
             var result = run.Result!;
             foreach (var output in result.Outputs)
             {
