@@ -314,11 +314,10 @@ public sealed class LlamaCppEngine : IToolchainEngine
         };
     }
 
-    // Figures of one variant compare: on an accelerator its backend does most of the work, the processor's variant the rest.
     private static JobResult Result(LlamaLibraryInfo info, string device = "cpu") => new()
     {
         Engine = Identity(info),
-        LibraryVariant = device == "cpu" ? info.Variant : $"{device.Split(':')[0]}+{info.Variant}",
+        LibraryVariant = RuntimeInfo.VariantOn(device, info.Variant),
         LibraryDigest = info.Digest.Hex,
     };
 

@@ -20,6 +20,7 @@ internal static class DispatchMapping
             MinimumMemory = q.MinimumMemory,
             Fresh = q.Fresh,
             Traceparent = q.TraceParent,
+            LibraryVariant = q.LibraryVariant,
         };
         wire.Avoid.Add(q.Avoid);
         wire.NotOn.Add(q.NotOn.Select(d => d.Wire()));
@@ -31,6 +32,7 @@ internal static class DispatchMapping
     {
         NotOn = [.. q.NotOn.Select(d => d.ToCore())],
         TraceParent = q.Traceparent,
+        LibraryVariant = q.LibraryVariant,
     };
 
     public static Wire.Lease Wire(this Lease l) => new()

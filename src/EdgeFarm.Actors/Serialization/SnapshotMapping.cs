@@ -43,6 +43,7 @@ internal static class SnapshotMapping
             NextAttempt = j.NextAttempt,
             MinimumMemory = j.MinimumMemory,
             Cached = j.Cached,
+            LibraryVariant = j.LibraryVariant,
         };
         wire.Past.Put(j.Past, Wire);
         wire.Avoid.Add(j.Avoid);
@@ -60,7 +61,10 @@ internal static class SnapshotMapping
         j.MinimumMemory,
         j.Avoid.ToImmutableSortedSet(StringComparer.Ordinal),
         j.Outputs.Sorted(RecordMapping.ToCore),
-        j.Cached);
+        j.Cached)
+    {
+        LibraryVariant = j.LibraryVariant,
+    };
 
     private static Wire.PastAttempt Wire(PastAttempt p) => new()
     {

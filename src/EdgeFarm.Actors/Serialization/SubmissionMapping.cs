@@ -22,6 +22,7 @@ internal static class SubmissionMapping
             Traceparent = s.TraceParent,
         };
         wire.Sources.Put(s.Sources, RecordMapping.Wire);
+        wire.LibraryVariants.Add(s.LibraryVariants);
         return wire;
     }
 
@@ -40,6 +41,7 @@ internal static class SubmissionMapping
         s.Fresh)
     {
         TraceParent = s.Traceparent,
+        LibraryVariants = [.. s.LibraryVariants],
     };
 
     private static Wire.Plan Wire(SweepPlan p)

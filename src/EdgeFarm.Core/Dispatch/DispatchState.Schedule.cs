@@ -95,10 +95,10 @@ public sealed partial class DispatchState
 
     private Signature SignatureOf(QueuedJob job)
     {
-        var demand = (job.Job.Spec.Requirements, job.MinimumMemory, job.Avoid, job.Job.Spec.TimeoutSeconds);
+        var demand = JobDemand.Of(job);
         if (!_signatures.TryGetValue(demand, out var signature))
         {
-            _signatures.Add(demand, signature = new Signature(demand.Requirements, demand.MinimumMemory, demand.Avoid, demand.TimeoutSeconds));
+            _signatures.Add(demand, signature = new Signature(demand));
             foreach (var worker in _workers.Values)
             {
                 signature.Update(worker);

@@ -93,7 +93,7 @@ public sealed partial class DispatchState
     [
         .. requirements.Select(r =>
         {
-            var signature = new Signature(r, 0, [], 0);
+            var signature = new Signature(new JobDemand(r, 0, [], "", 0));
             var devices = _workers.Values.Where(w => w.IsOpen).OrderBy(w => w.Name, StringComparer.Ordinal)
                 .SelectMany(w => RequirementMatcher.Candidates(w.Capability, r).Select(d => (Worker: w, Device: d))).ToList();
             var deviceClass = devices.Count > 0 ? ClassOf(devices[0].Worker, devices[0].Device.Id) : "";

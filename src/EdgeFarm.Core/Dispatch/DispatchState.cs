@@ -1,6 +1,5 @@
 using System.Collections.Immutable;
 using EdgeFarm.Core.Artifacts;
-using EdgeFarm.Core.Fleet;
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.Core.Sweeps;
 
@@ -46,8 +45,7 @@ public sealed partial class DispatchState
     private readonly LinkedList<SweepQueue> _ring = new();
     private readonly Dictionary<(string Sweep, string Group), GroupNode> _groups = [];
     private readonly Dictionary<(string Sweep, string Stem), List<GroupNode>> _siblings = [];
-    private readonly Dictionary<(JobRequirements Requirements, long Memory, ImmutableSortedSet<string> Avoid, int Timeout), Signature> _signatures =
-        new(DemandComparer.Instance);
+    private readonly Dictionary<JobDemand, Signature> _signatures = [];
 
     private readonly Dictionary<Digest, QueueEntry> _leaders = [];
     private readonly Dictionary<Digest, (JobOutcome Outcome, DateTimeOffset At)> _recent = [];

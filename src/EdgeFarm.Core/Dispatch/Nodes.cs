@@ -225,18 +225,14 @@ internal sealed class SweepQueue(string id)
 }
 
 /// <summary>Equal demands on a worker, and the devices that meet them.</summary>
-internal sealed class Signature(JobRequirements requirements, long minimumMemory, ImmutableSortedSet<string> avoid, int timeoutSeconds)
+internal sealed class Signature(JobDemand demand)
 {
     private int? _bestScore;
 
-    public JobRequirements Requirements { get; } = requirements;
-
-    public long MinimumMemory { get; } = minimumMemory;
-
-    public ImmutableSortedSet<string> Avoid { get; } = avoid;
+    public JobRequirements Requirements => demand.Requirements;
 
     /// <summary>Longest run of a job with these demands.</summary>
-    public int TimeoutSeconds { get; } = timeoutSeconds;
+    public int TimeoutSeconds => demand.TimeoutSeconds;
 
     /// <summary>Open workers with the devices that meet the requirements.</summary>
     public Dictionary<WorkerNode, ImmutableArray<Device>> Eligible { get; } = [];
@@ -269,8 +265,8 @@ internal sealed class Signature(JobRequirements requirements, long minimumMemory
     }
 
     /// <summary>
-    /// Devices of a worker to use. Hosts to avoid and more memory are wishes: they exclude a device only while another one that
-    /// meets the requirements fulfils them better, so that a job never waits for a worker that may not exist.
+    /// Devices of a worker to use. The library's variant, more memory and hosts to avoid are wishes: they exclude a device only while another
+    /// one that meets the requirements fulfils them better, so that a job never waits for a worker that may not exist.
     /// </summary>
     public IEnumerable<Device> Devices(WorkerNode worker)
     {
@@ -306,42 +302,61 @@ internal sealed class Signature(JobRequirements requirements, long minimumMemory
         return usable.Where(d => Score(worker, d) == best);
     }
 
-    private bool HasWishes => MinimumMemory > 0 || !Avoid.IsEmpty;
+    private bool HasWishes => demand.MinimumMemory > 0 || !demand.Avoid.IsEmpty || demand.LibraryVariant.Length > 0;
 
+    // A figure of another variant is still a figure, an attempt that runs out of memory or crashes is none.
     private int Score(WorkerNode worker, Device device) =>
-        (device.MemoryBytes >= MinimumMemory ? 2 : 0) + (Avoid.Contains(worker.Host.Id) ? 0 : 1);
+        (device.MemoryBytes >= demand.MinimumMemory ? 4 : 0) + (demand.Avoid.Contains(worker.Host.Id) ? 0 : 2) + (HasVariant(worker, device) ? 1 : 0);
+
+    private bool HasVariant(WorkerNode worker, Device device) =>
+        demand.LibraryVariant.Length == 0
+        || worker.Capability.Runtimes.Any(r =>
+            r.Identity.Id == Requirements.Runtime && RuntimeInfo.VariantOn(device.Id, r.LibraryVariant) == demand.LibraryVariant);
 }
 
-/// <summary>Compares demands by value, so that jobs planned one by one share a signature.</summary>
-internal sealed class DemandComparer : IEqualityComparer<(JobRequirements Requirements, long Memory, ImmutableSortedSet<string> Avoid, int Timeout)>
+/// <summary>What a job asks of a worker, and what it wishes for.</summary>
+/// <param name="Requirements">What must be met.</param>
+/// <param name="MinimumMemory">Bytes of device memory wished for; 0 for none.</param>
+/// <param name="Avoid">Hosts that others are preferred to.</param>
+/// <param name="LibraryVariant">Variant of the runtime's library that is preferred; empty for none.</param>
+/// <param name="TimeoutSeconds">Longest run.</param>
+internal sealed record JobDemand(
+    JobRequirements Requirements, long MinimumMemory, ImmutableSortedSet<string> Avoid, string LibraryVariant, int TimeoutSeconds)
 {
-    public static readonly DemandComparer Instance = new();
+    public static JobDemand Of(QueuedJob job) =>
+        new(job.Job.Spec.Requirements, job.MinimumMemory, job.Avoid, job.LibraryVariant, job.Job.Spec.TimeoutSeconds);
 
-    public bool Equals(
-        (JobRequirements Requirements, long Memory, ImmutableSortedSet<string> Avoid, int Timeout) x,
-        (JobRequirements Requirements, long Memory, ImmutableSortedSet<string> Avoid, int Timeout) y)
+    /// <summary>By value, so that jobs planned one by one share a signature.</summary>
+    public bool Equals(JobDemand? other)
     {
-        var (a, b) = (x.Requirements, y.Requirements);
-        return x.Memory == y.Memory
-            && x.Timeout == y.Timeout
-            && (ReferenceEquals(x.Avoid, y.Avoid) || x.Avoid.SetEquals(y.Avoid))
+        if (other is null)
+        {
+            return false;
+        }
+
+        var (a, b) = (Requirements, other.Requirements);
+        return MinimumMemory == other.MinimumMemory
+            && TimeoutSeconds == other.TimeoutSeconds
+            && LibraryVariant == other.LibraryVariant
+            && (ReferenceEquals(Avoid, other.Avoid) || Avoid.SetEquals(other.Avoid))
             && (ReferenceEquals(a, b)
                 || (a.Toolchain == b.Toolchain && a.Pass == b.Pass && a.Runtime == b.Runtime && a.Format == b.Format
                     && a.MemoryBytes == b.MemoryBytes && a.Properties.SequenceEqual(b.Properties)));
     }
 
-    public int GetHashCode((JobRequirements Requirements, long Memory, ImmutableSortedSet<string> Avoid, int Timeout) demand)
+    public override int GetHashCode()
     {
         var hash = new HashCode();
-        hash.Add(demand.Memory);
-        hash.Add(demand.Timeout);
-        hash.Add(demand.Avoid.Count);
-        hash.Add(demand.Requirements.Toolchain);
-        hash.Add(demand.Requirements.Pass);
-        hash.Add(demand.Requirements.Runtime);
-        hash.Add(demand.Requirements.Format);
-        hash.Add(demand.Requirements.MemoryBytes);
-        foreach (var property in demand.Requirements.Properties)
+        hash.Add(MinimumMemory);
+        hash.Add(TimeoutSeconds);
+        hash.Add(LibraryVariant);
+        hash.Add(Avoid.Count);
+        hash.Add(Requirements.Toolchain);
+        hash.Add(Requirements.Pass);
+        hash.Add(Requirements.Runtime);
+        hash.Add(Requirements.Format);
+        hash.Add(Requirements.MemoryBytes);
+        foreach (var property in Requirements.Properties)
         {
             hash.Add(property);
         }

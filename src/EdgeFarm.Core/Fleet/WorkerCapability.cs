@@ -27,7 +27,15 @@ public sealed record RuntimeInfo(
     string LibraryVariant,
     string LibraryDigest,
     ImmutableArray<string> Formats,
-    ImmutableArray<string> Devices);
+    ImmutableArray<string> Devices)
+{
+    /// <summary>
+    /// What results on a device name as the library's variant: on an accelerator its backend does most of the work and the processor's
+    /// variant the rest, e.g. <c>vulkan+haswell</c>. Figures of equal variants compare.
+    /// </summary>
+    public static string VariantOn(string deviceId, string libraryVariant) =>
+        deviceId == "cpu" || libraryVariant.Length == 0 ? libraryVariant : $"{deviceId.Split(':')[0]}+{libraryVariant}";
+}
 
 /// <summary>Installed passes: a toolchain whose probe succeeded.</summary>
 /// <param name="Identity">Id, release and source commit.</param>

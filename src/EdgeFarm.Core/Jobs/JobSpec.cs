@@ -95,6 +95,9 @@ public sealed record JobSpec
     /// <summary>Whether it owns its machine.</summary>
     public bool IsExclusive => DeviceGroup is not null;
 
+    /// <summary>Whether it is an evaluation whose outputs others compare with.</summary>
+    public bool IsReference => Kind is JobKind.Evaluate && Outputs.Length > 0;
+
     /// <summary>
     /// Whether its result may be taken from, and put into, the cache. Benchmarks are measured anew, and so is an evaluation on a
     /// target, because its figures belong to a device that the action digest does not name.

@@ -64,6 +64,9 @@ internal sealed class SweepJob(JobSpec spec)
 
     public ImmutableSortedDictionary<string, ArtifactRef> Outputs { get; set; } = NoArtifacts;
 
+    /// <summary>Variant of the library that an evaluation ran with, where others compare with its outputs; otherwise empty.</summary>
+    public string LibraryVariant { get; set; } = "";
+
     public bool Cached { get; set; }
 
     public RunningAttempt? Running { get; set; }

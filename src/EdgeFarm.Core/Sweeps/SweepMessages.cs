@@ -78,6 +78,12 @@ public sealed record SweepSubmission(
 {
     /// <summary>The W3C <c>traceparent</c> under which spans of this sweep stand, however much later they are; empty when it is not traced.</summary>
     public string TraceParent { get; init; } = "";
+
+    /// <summary>
+    /// Variants of runtimes' libraries that the fleet had when it was submitted. What a cached evaluation of another variant saved is not
+    /// compared with: nobody could compute the other side with the same kernels. Empty when that is not asked.
+    /// </summary>
+    public ImmutableArray<string> LibraryVariants { get; init; } = [];
 }
 
 /// <summary>A device of a host.</summary>
@@ -129,6 +135,12 @@ public sealed record QueuedJob(
 {
     /// <summary>Devices on which a benchmark must not run, because another number of the same target measures there.</summary>
     public ImmutableArray<DeviceAddress> NotOn { get; init; } = [];
+
+    /// <summary>
+    /// Variant of the runtime's library that computed what this evaluation compares with; a device with that variant is preferred, so that
+    /// the figures hold no difference between kernels. Empty when any will do.
+    /// </summary>
+    public string LibraryVariant { get; init; } = "";
 
     /// <summary>The sweep's <see cref="SweepSubmission.TraceParent"/>.</summary>
     public string TraceParent { get; init; } = "";

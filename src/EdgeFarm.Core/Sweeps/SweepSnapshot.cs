@@ -45,7 +45,11 @@ public sealed record JobSnapshot(
     long MinimumMemory,
     ImmutableSortedSet<string> Avoid,
     ImmutableSortedDictionary<string, ArtifactRef> Outputs,
-    bool Cached);
+    bool Cached)
+{
+    /// <summary>Variant of the library that an evaluation ran with, where others compare with its outputs; otherwise empty.</summary>
+    public string LibraryVariant { get; init; } = "";
+}
 
 public sealed partial class SweepState
 {
@@ -58,7 +62,10 @@ public sealed partial class SweepState
         _endedAt,
         [
             .. _order.Select(j => new JobSnapshot(
-                j.Spec, j.Status, [.. j.Past], j.Failures, j.Losses, j.NextAttempt, j.MinimumMemory, j.Avoid, j.Outputs, j.Cached)),
+                j.Spec, j.Status, [.. j.Past], j.Failures, j.Losses, j.NextAttempt, j.MinimumMemory, j.Avoid, j.Outputs, j.Cached)
+            {
+                LibraryVariant = j.LibraryVariant,
+            }),
         ],
         [.. _entries],
         _bindings.ToImmutableSortedDictionary(StringComparer.Ordinal));
@@ -79,6 +86,7 @@ public sealed partial class SweepState
             job.Past.AddRange(saved.Past);
             (job.Failures, job.Losses, job.NextAttempt) = (saved.Failures, saved.Losses, saved.NextAttempt);
             (job.MinimumMemory, job.Avoid, job.Outputs, job.Cached) = (saved.MinimumMemory, saved.Avoid, saved.Outputs, saved.Cached);
+            job.LibraryVariant = saved.LibraryVariant;
             sweep._cacheHits += saved.Cached ? 1 : 0;
 
             // Producers stand before their dependents, so what a job still misses is known when it is added.

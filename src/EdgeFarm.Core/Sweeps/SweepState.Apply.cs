@@ -195,6 +195,7 @@ public sealed partial class SweepState
         SetStatus(job, JobStatus.Succeeded);
         Count(job, report);
         job.Outputs = report.Outcome.Result!.Outputs;
+        job.LibraryVariant = job.Spec.IsReference ? report.Outcome.Result.LibraryVariant : "";
         if (job.Spec.DeviceGroup is { } group && report.Device is { } device)
         {
             _bindings.TryAdd(group, device);

@@ -16,13 +16,27 @@ public sealed partial class SweepState
     {
         SweepCommand.Submit submit => DecideSubmit(submit.Submission, now),
         SweepCommand.Report report => DecideReports(report.Reports, [], now),
-        SweepCommand.CacheAnswered answer => DecideReports(answer.Hits, answer.Misses, now),
+        SweepCommand.CacheAnswered answer => DecideAnswer(answer, now),
         _ when !Exists => Refuse($"there is no sweep {Id}"),
         SweepCommand.Cancel cancel => DecideCancel(cancel.Reason, now),
         SweepCommand.Retry retry => DecideRetry(retry.Type, now),
         SweepCommand.DeviceLost lost => DecideDeviceLost(lost.Group, lost.Device, now),
         _ => throw new ArgumentOutOfRangeException(nameof(command), command.GetType().Name, "unknown sweep command"),
     };
+
+    private SweepDecision DecideAnswer(SweepCommand.CacheAnswered answer, DateTimeOffset now)
+    {
+        var foreign = answer.Hits.Where(IsOfForeignVariant).Select(h => h.JobId).ToList();
+        return foreign.Count == 0
+            ? DecideReports(answer.Hits, answer.Misses, now)
+            : DecideReports([.. answer.Hits.Where(h => !IsOfForeignVariant(h))], [.. answer.Misses, .. foreign], now);
+    }
+
+    private bool IsOfForeignVariant(JobReport hit) =>
+        Submission is { LibraryVariants: { IsEmpty: false } known }
+        && Find(hit.JobId) is { Spec.IsReference: true }
+        && hit.Outcome.Result is { LibraryVariant: { Length: > 0 } variant }
+        && !known.Contains(variant);
 
     private static SweepDecision Refuse(string message) => new([], [], Failure.InvalidInput(message));
 

@@ -56,7 +56,27 @@ internal sealed partial class SweepIntake(ToolchainCatalog catalog, SourceResolv
         var errors = Planner.TryPlan(id, spec, resolved.Artifacts, catalog, out var plan, deviceCounts: devices, shapes: shapes);
         return errors.IsEmpty
             ? new SweepSubmission(id, request.RequestId, content, "", request.Yaml, spec, resolved.Artifacts, plan!, request.Fresh)
+            {
+                LibraryVariants = await VariantsAsync(plan!, cancellationToken),
+            }
             : throw RpcErrors.InvalidFile([.. errors.Select(e => file.ErrorAt(e.Path, e.Message))]);
+    }
+
+    /// <summary>Variants of the linked workers' runtimes, where some evaluation is compared with another.</summary>
+    private async Task<ImmutableArray<string>> VariantsAsync(SweepPlan plan, CancellationToken cancellationToken)
+    {
+        if (!plan.Jobs.Any(j => j.IsReference))
+        {
+            return [];
+        }
+
+        var fleet = await farm.FleetAsync(cancellationToken);
+        return
+        [
+            .. fleet.Workers.SelectMany(w => w.Capability.Runtimes)
+                .SelectMany(r => r.Devices.Select(d => RuntimeInfo.VariantOn(d, r.LibraryVariant)))
+                .Where(v => v.Length > 0).Distinct().Order(StringComparer.Ordinal),
+        ];
     }
 
     /// <summary>Models of the Hub by the commit that was fetched: what a sweep says it measured must not move with a branch.</summary>

@@ -104,6 +104,7 @@ internal static class Samples
     {
         yield return ("sr-submitted", Record(new SweepEvent.Submitted(At, Submission)));
         yield return ("sr-submitted-traced", Record(new SweepEvent.Submitted(At, Submission with { TraceParent = TraceParent })));
+        yield return ("sr-submitted-variants", Record(new SweepEvent.Submitted(At, Submission with { LibraryVariants = ["cuda+zen4", "zen4"] })));
         yield return ("sr-submitted-calibrated", Record(new SweepEvent.Submitted(At, Calibrated)));
         yield return ("sr-plan-grown-predicted", Record(new SweepEvent.PlanGrown(At, Calibrated.Plan.Jobs, Calibrated.Plan.Entries)));
         yield return ("sr-plan-grown", Record(new SweepEvent.PlanGrown(At, Submission.Plan.Jobs, Submission.Plan.Entries)));
@@ -113,6 +114,7 @@ internal static class Samples
         yield return ("sr-cancel-requested", Record(new SweepEvent.CancelRequested(At, "enough")));
         yield return ("sr-ended", Record(new SweepEvent.Ended(At, SweepStatus.Cancelled)));
         yield return ("ss", new SweepSaved(State.ToSnapshot()));
+        yield return ("ss-variant", new SweepSaved(WithVariant(State.ToSnapshot())));
         yield return ("sx-submit", Execute(new SweepCommand.Submit(Submission)));
         yield return ("sx-cancel", Execute(new SweepCommand.Cancel("enough")));
         yield return ("sx-retry", Execute(new SweepCommand.Retry(FailureType.TimedOut)));
@@ -143,6 +145,7 @@ internal static class Samples
         yield return ("dx-lease-returned", Tell(new DispatchInput.LeaseReturned("l", Key)));
         yield return ("dx-jobs-queued", Tell(new DispatchInput.JobsQueued([Queued, Queued with { BoundTo = null }])));
         yield return ("dx-jobs-queued-traced", Tell(new DispatchInput.JobsQueued([Queued with { TraceParent = TraceParent }])));
+        yield return ("dx-jobs-queued-variant", Tell(new DispatchInput.JobsQueued([Queued with { LibraryVariant = "zen4" }])));
         yield return ("dx-jobs-withdrawn", Tell(new DispatchInput.JobsWithdrawn("s-1", ["s-1/3"])));
         yield return ("dx-result-reported", Tell(new DispatchInput.ResultReported("l", "s-1", Key, Success, "cpu", Digest.OfText("action"))));
         yield return ("dx-results-stored", Tell(new DispatchInput.ResultsStored("s-1", [Key])));
@@ -192,4 +195,7 @@ internal static class Samples
     private static SweepMessages.Execute Execute(SweepCommand command) => new("s-1", command);
 
     private static DispatchMessages.Tell Tell(DispatchInput input) => new(input);
+
+    private static SweepSnapshot WithVariant(SweepSnapshot snapshot) =>
+        snapshot with { Jobs = [.. snapshot.Jobs.Select(j => j with { LibraryVariant = "zen4" })] };
 }

@@ -21,7 +21,7 @@ public sealed class LeasingTests
         _farm.Do(new DispatchInput.CreditAnnounced("w", new WorkerCredit(2, true, 0)));
         Assert.Equal(2, _farm.Leases.Count);
         _farm.Do(new DispatchInput.CreditAnnounced("w", new WorkerCredit(1, false, 2)));
-        Assert.Equal(["s/0", "s/1", "s/2"], _farm.Leased);
+        Assert.Equal(["s/0", "s/1", "s/2"], _farm.Leased.Order());
     }
 
     [Fact]
@@ -96,6 +96,29 @@ public sealed class LeasingTests
         Assert.Equal("small", _farm.Lease("s/1").Link);
         _farm.Do(new DispatchInput.JobsQueued([Queued(Job("s/2"), 2) with { MinimumMemory = 9000, Avoid = ["g", "h"] }]));
         Assert.Equal(3, _farm.Leases.Count);
+    }
+
+    [Fact]
+    public void An_evaluation_goes_where_the_kernels_are_those_of_what_it_compares_with()
+    {
+        static WorkerCapability With(string worker, string host, string variant, params string[] devices)
+        {
+            var plain = Capability(worker, host, devices: devices);
+            return plain with { Runtimes = [plain.Runtimes[0] with { LibraryVariant = variant }] };
+        }
+
+        _farm.Link(With("a", "h", "haswell", "vulkan:0"));
+        _farm.Link(With("z", "g", "zen4"));
+        static JobSpec Evaluation(string id) => Job(id) with { Kind = JobKind.Evaluate, Outputs = [], Requirements = JobRequirements.None with { Runtime = "llama.cpp" } };
+        _farm.Do(new DispatchInput.JobsQueued([Queued(Evaluation("s/0")) with { LibraryVariant = "zen4" }, Queued(Evaluation("s/1")) with { LibraryVariant = "vulkan+haswell" }]));
+        Assert.Equal("z", _farm.Lease("s/0").Link);
+        Assert.Equal(("a", "vulkan:0"), (_farm.Lease("s/1").Link, _farm.Lease("s/1").Lease.DeviceId));
+
+        // The last slot of the variant is taken: the job waits for it, though another worker is free. Without such a worker it does not wait.
+        _farm.Do(new DispatchInput.JobsQueued([Queued(Evaluation("s/2")) with { LibraryVariant = "zen4" }, Queued(Evaluation("s/3")) with { LibraryVariant = "zen4" }]));
+        Assert.Equal(["s/0", "s/1", "s/2"], _farm.Leased.Order());
+        _farm.Do(new DispatchInput.LinkLost("z"));
+        Assert.Equal("a", _farm.Lease("s/3").Link);
     }
 
     [Fact]

@@ -114,6 +114,31 @@ public sealed class SweepStateTests
     }
 
     [Fact]
+    public void What_is_compared_with_a_reference_prefers_the_variant_that_made_it()
+    {
+        var reference = Job("s/0") with { Kind = JobKind.Evaluate, Outputs = ["logits"] };
+        var compared = Job("s/1") with { Kind = JobKind.Evaluate, Outputs = [], Inputs = [new JobInput("logits", InputSource.Of("s/0", "logits"))] };
+        Submit(reference, compared);
+        Assert.Equal("zen4", Report(DoneBy("zen4", reference)).OfType<SweepEffect.AskCache>().Single().Jobs.Single().LibraryVariant);
+        Assert.Equal("zen4", SweepState.FromSnapshot(_sweep.ToSnapshot()).Recover().OfType<SweepEffect.AskCache>().Single().Jobs.Single().LibraryVariant);
+    }
+
+    [Theory]
+    [InlineData("zen4", true)]
+    [InlineData("haswell", false)]
+    public void A_cached_reference_serves_only_a_fleet_that_has_its_variant(string variant, bool serves)
+    {
+        var reference = Job("s/0") with { Kind = JobKind.Evaluate, Outputs = ["logits"] };
+        var other = Job("s/1") with { Kind = JobKind.Evaluate, Outputs = [] };
+        Do(new SweepCommand.Submit(Submission("s", [reference, other]) with { LibraryVariants = ["cuda+zen4", "zen4"] }));
+        var effects = Do(new SweepCommand.CacheAnswered(
+            [DoneBy(variant, reference) with { Fence = 0, Cached = true }, DoneBy("haswell", other) with { Fence = 0, Cached = true }], []));
+        Assert.Equal(serves ? JobStatus.Succeeded : JobStatus.Waiting, _sweep.StatusOf("s/0"));
+        Assert.Equal(serves ? [] : ["s/0"], effects.OfType<SweepEffect.Queue>().SelectMany(q => q.Jobs).Select(j => j.Job.Spec.Id));
+        Assert.Equal(JobStatus.Succeeded, _sweep.StatusOf("s/1"));
+    }
+
+    [Fact]
     public void A_job_that_crashed_avoids_the_host()
     {
         Submit(Job("s/0"));
@@ -306,6 +331,12 @@ public sealed class SweepStateTests
 
     private static JobReport Done(string job, int attempt = 1, long fence = 100, string host = "h") => new(
         job, attempt, fence, Success(Job(job)), "w", new DeviceAddress(host, "cpu"), "", false, default);
+
+    private static JobReport DoneBy(string variant, JobSpec spec)
+    {
+        var outcome = Success(spec);
+        return Done(spec.Id) with { Outcome = outcome with { Result = outcome.Result! with { LibraryVariant = variant } } };
+    }
 
     private static JobReport Failure(string job, FailureType type, int attempt = 1, long fence = 100) =>
         Done(job, attempt, fence) with { Outcome = Failed(type) };
