@@ -10,8 +10,11 @@ internal sealed class Farm : IAsyncDisposable
 {
     private readonly int _workers;
 
-    private Farm(string directory, int workers)
+    private readonly IReadOnlyDictionary<string, string> _environment;
+
+    private Farm(string directory, int workers, IReadOnlyDictionary<string, string> environment)
     {
+        _environment = environment;
         Directory = directory;
         _workers = workers;
         (Port, HttpPort) = (FreePort(), FreePort());
@@ -29,9 +32,10 @@ internal sealed class Farm : IAsyncDisposable
 
     public CliProcess Up { get; private set; } = null!;
 
-    public static async Task<Farm> StartAsync(int workers = 1)
+    public static async Task<Farm> StartAsync(int workers = 1, IReadOnlyDictionary<string, string>? environment = null)
     {
-        var farm = new Farm(System.IO.Directory.CreateTempSubdirectory("edgefarm-test-").FullName, workers);
+        var farm = new Farm(
+            System.IO.Directory.CreateTempSubdirectory("edgefarm-test-").FullName, workers, environment ?? new Dictionary<string, string>());
         await farm.StartUpAsync();
         return farm;
     }
@@ -40,7 +44,7 @@ internal sealed class Farm : IAsyncDisposable
     public async Task StartUpAsync()
     {
         Up = CliProcess.Start(
-            Directory, "up", "--data", DataDirectory, "--workers", $"{_workers}", "--listen", Url, "--http", $"http://127.0.0.1:{HttpPort}");
+            Directory, _environment, null, "up", "--data", DataDirectory, "--workers", $"{_workers}", "--listen", Url, "--http", $"http://127.0.0.1:{HttpPort}");
         await Until(async () => await TryWorkersAsync() is { } linked && linked.Length >= _workers, "the farm is up and its workers are linked");
     }
 

@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 
-namespace EdgeFarm.JobHost.Tests;
+namespace EdgeFarm.Tests.Shared;
 
 /// <summary>Packages that no build restores: a test that needs one fetches it once, by its lock file, into the folder that a build would use.</summary>
 internal static class NpmPackages
