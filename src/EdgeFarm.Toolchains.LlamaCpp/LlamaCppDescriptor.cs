@@ -27,6 +27,15 @@ public static class LlamaCppDescriptor
 
     private static readonly ImmutableArray<string> CacheTypes = ["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"];
 
+    // The quantized ones have blocks of 32 elements with one or two half-precision numbers.
+    private static ImmutableSortedDictionary<string, double> CacheBytes => ImmutableSortedDictionary.CreateRange(
+        StringComparer.Ordinal,
+        new KeyValuePair<string, double>[]
+        {
+            new("f32", 4), new("f16", 2), new("bf16", 2), new("q8_0", 34 / 32.0), new("q4_0", 18 / 32.0), new("q4_1", 20 / 32.0),
+            new("iq4_nl", 18 / 32.0), new("q5_0", 22 / 32.0), new("q5_1", 24 / 32.0),
+        });
+
     /// <summary>Metrics of percentiles of the KL divergence.</summary>
     internal static ImmutableArray<(string Metric, double Percentile)> DivergencePercentiles { get; } =
         [("kld_p50", 50), ("kld_p90", 90), ("kld_p95", 95), ("kld_p99", 99), ("kld_p999", 99.9), ("kld_max", 100)];
@@ -54,7 +63,7 @@ public static class LlamaCppDescriptor
                 Reference = new ReferenceDescriptor(LogitsOutput, "save_logits", "kld", ["type_k", "type_v", "flash_attn"]),
             }])
         {
-            Memory = new MemoryEstimate(["prompt", "generate"], ["n_depth"], ["context"], CacheBytes: 2, FixedBytes: 128L << 20),
+            Memory = new MemoryEstimate(["prompt", "generate"], ["n_depth"], ["context"], ["type_k", "type_v"], CacheBytes, FixedBytes: 128L << 20),
         })
     {
         Preparations = [ImportanceMatrix],

@@ -25,20 +25,20 @@ public sealed class AcceleratorSweepTests
             spec:
               models: [{id: m, source: bundled:edgefarm-tiny}]
               data: [{id: held-out, source: bundled:held-out}]
-              recipes: [{toolchain: llama.cpp, types: [F16, Q4_K_M]}]
+              recipes: [{toolchain: llama.cpp, types: [F16, Q8_0]}]
               targets:
                 - {id: gpu, require: {gpu.backend: Vulkan}}
                 - {id: processor, require: {device.kind: cpu}}
               benchmark: {prompt: 8, generate: 2, repetitions: 2, warmup: 0}
-              quality: {text: held-out, chunks: 1, context: 64, on_target: true}
+              quality: {text: held-out, chunks: 1, context: 64, on: target}
             """);
 
         (await farm.RunAsync("submit", "gpu.yaml", "--id", "gpu", "--wait")).Expect(0);
 
         var entries = await farm.EntriesAsync("gpu");
         Assert.Equal(
-            ["F16 gpu vulkan:0", "F16 processor cpu", "Q4_K_M gpu vulkan:0", "Q4_K_M processor cpu"],
-            entries.Select(e => $"{Text(e, "form")} {Text(e, "target")} {Text(e.GetProperty("device"), "device_id")}").Order(StringComparer.Ordinal));
+            ["F16 gpu vulkan:0", "F16 processor cpu", "Q8_0 gpu vulkan:0", "Q8_0 processor cpu"],
+            entries.Select(e => $"{Text(e, "form")} {Text(e, "target")} {Text(e, "device")}").Order(StringComparer.Ordinal));
         foreach (var entry in entries)
         {
             var isGpu = Text(entry, "target") == "gpu";
@@ -52,7 +52,7 @@ public sealed class AcceleratorSweepTests
         // Each target's figures compare with logits of its own, so the baseline of the two differs by rounding and no more.
         var baselines = entries.Where(e => Text(e, "form") == "F16").Select(e => Metric(e, "perplexity")).ToList();
         Assert.Equal(baselines[0], baselines[1], baselines[0] * 0.01);
-        Assert.All(entries.Where(e => Text(e, "form") == "Q4_K_M"), e => Assert.True(Metric(e, "kld_mean") > 0));
+        Assert.All(entries.Where(e => Text(e, "form") == "Q8_0"), e => Assert.True(Metric(e, "kld_mean") > 0));
     }
 
     private static string Text(JsonElement element, string name) => element.GetProperty(name).GetString()!;

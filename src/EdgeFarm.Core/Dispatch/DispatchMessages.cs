@@ -154,6 +154,7 @@ public sealed record DeviceClass(string Name, ImmutableArray<Requirement> Requir
         new("intel-gpu", [new("gpu.vendor", "intel")]),
         new("apple-silicon", [new("os", "macos"), new("arch", "arm64")]),
         new("snapdragon-x", [new("gpu.vendor", "qualcomm")]),
+        new("vulkan", [new("gpu.backend", "Vulkan")]),
         new("cpu-x64", [new("device.kind", "cpu"), new("arch", "x64")]),
         new("cpu-arm64", [new("device.kind", "cpu"), new("arch", "arm64")]),
     ];

@@ -34,10 +34,16 @@ public sealed record FormSize(double Bits, ImmutableSortedDictionary<string, dou
 /// <param name="Longest">Benchmark parameters of which the greatest is the length of a run, in tokens.</param>
 /// <param name="Before">Benchmark parameters for tokens that are there before it.</param>
 /// <param name="Context">Evaluation parameters that are the length of a run, in tokens.</param>
-/// <param name="CacheBytes">Bytes that one element of keys and values takes.</param>
+/// <param name="CacheTypes">Parameters whose values are the types of the cache's parts, which are equally large: keys and values.</param>
+/// <param name="CacheBytes">Bytes that one element takes by type.</param>
 /// <param name="FixedBytes">Bytes that a process takes in any case: libraries and buffers.</param>
 public sealed record MemoryEstimate(
-    ImmutableArray<string> Longest, ImmutableArray<string> Before, ImmutableArray<string> Context, int CacheBytes, long FixedBytes)
+    ImmutableArray<string> Longest,
+    ImmutableArray<string> Before,
+    ImmutableArray<string> Context,
+    ImmutableArray<string> CacheTypes,
+    ImmutableSortedDictionary<string, double> CacheBytes,
+    long FixedBytes)
 {
     /// <summary>Bytes that running a form takes, about; 0 when its size is not known.</summary>
     /// <param name="size">Bytes of the form.</param>
@@ -53,6 +59,7 @@ public sealed record MemoryEstimate(
 
         long Number(string name) => long.TryParse(parameters.GetValueOrDefault(name), out var number) && number is > 0 and < int.MaxValue ? number : 0;
         var tokens = Longest.Concat(Context).Select(Number).DefaultIfEmpty(0).Max() + Before.Sum(Number);
-        return (long)Math.Min(size + ((double)tokens * shape.CacheWidth * CacheBytes) + FixedBytes, long.MaxValue / 4);
+        var element = CacheTypes.Average(name => CacheBytes.GetValueOrDefault(parameters.GetValueOrDefault(name, ""), CacheBytes.Values.Max()));
+        return (long)Math.Min(size + (tokens * shape.CacheWidth * element) + FixedBytes, long.MaxValue / 4);
     }
 }

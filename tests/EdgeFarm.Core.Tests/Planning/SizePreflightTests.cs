@@ -16,6 +16,9 @@ public sealed class SizePreflightTests
     private static readonly ModelShape Shape = new(
         ImmutableSortedDictionary.CreateRange(StringComparer.Ordinal, [KeyValuePair.Create("ffn_up", 7_000_000_000L), KeyValuePair.Create("output", 1_000_000_000L)]), 1000, 500, 65536);
 
+    private static readonly ImmutableSortedDictionary<string, double> s_cacheBytes =
+        ImmutableSortedDictionary.CreateRange(StringComparer.Ordinal, [KeyValuePair.Create("f16", 2.0), KeyValuePair.Create("q4_0", 0.5625)]);
+
     private static ToolchainCatalog Catalog => new([LlamaCpp with
     {
         Passes = [.. LlamaCpp.Passes.Select(p => p.Precision is not { } rule ? p : p with
@@ -31,7 +34,7 @@ public sealed class SizePreflightTests
                 SizedBy = ["imatrix_chunks"],
             },
         })],
-        Runtime = LlamaCpp.Runtime! with { Memory = new MemoryEstimate(["prompt", "generate"], ["n_depth"], ["context"], 2, 100) },
+        Runtime = LlamaCpp.Runtime! with { Memory = new MemoryEstimate(["prompt", "generate"], ["n_depth"], ["context"], ["type_k", "type_v"], s_cacheBytes, 100) },
     }]);
 
     [Fact]
@@ -46,6 +49,17 @@ public sealed class SizePreflightTests
         var benchmark = plan.Jobs.Single(j => j.Id == entry.BenchmarkJob);
         Assert.Equal(entry.PredictedSize + (512L * 65536 * 2) + 100, benchmark.Requirements.MemoryBytes);
         Assert.All(plan.Jobs.Where(j => j.Kind is JobKind.Import or JobKind.Optimize), j => Assert.Equal(0, j.Requirements.MemoryBytes));
+    }
+
+    [Theory]
+    [InlineData("f16", "f16", 2)]
+    [InlineData("f16", "q4_0", 1.28125)]
+    [InlineData("q4_0", "q4_0", 0.5625)]
+    [InlineData("of-tomorrow", "f16", 2)]
+    public void The_types_of_keys_and_values_tell_the_memory_of_the_cache(string keys, string values, double bytes)
+    {
+        var estimate = new MemoryEstimate(["prompt"], [], [], ["type_k", "type_v"], s_cacheBytes, 100);
+        Assert.Equal(1000 + (long)(512 * 65536 * bytes) + 100, estimate.Predict(1000, Shape, Parameters(("prompt", "512"), ("type_k", keys), ("type_v", values))));
     }
 
     [Theory]
