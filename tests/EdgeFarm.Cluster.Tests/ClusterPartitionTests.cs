@@ -53,6 +53,7 @@ public sealed class ClusterPartitionTests(ITestOutputHelper output)
         var victim = await farm.DispatcherAsync();
         var host = 1 + Array.IndexOf(farm.Coordinators, victim);
         network.Cut(host);
+        victim.IsCutOff = true;
         var clock = Stopwatch.StartNew();
         await farm.Until(
             async () => (await Task.WhenAll(farm.Coordinators.Where(c => c != victim).Select(c => c.ViewAsync()))).Any(v => v is { Dispatcher: true }),
@@ -64,6 +65,7 @@ public sealed class ClusterPartitionTests(ITestOutputHelper output)
         output.WriteLine($"dispatch goes on {clock.Elapsed.TotalSeconds:0.0} s after the cut");
         await farm.CompletedAsync("coordinator-cut");
         network.Heal(host);
+        victim.IsCutOff = false;
         await farm.UpAsync();
         output.WriteLine($"the coordinator that was cut off is back {clock.Elapsed.TotalSeconds:0.0} s after the cut");
 

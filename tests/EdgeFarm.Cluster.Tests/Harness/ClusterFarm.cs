@@ -174,7 +174,7 @@ internal sealed class ClusterFarm : IAsyncDisposable
     private async Task<T?> TryAsync<T>(Func<EdgeFarmClient, Task<T>> ask)
         where T : class
     {
-        foreach (var coordinator in Coordinators.Where(c => c.IsRunning))
+        foreach (var coordinator in Coordinators.Where(c => c is { IsRunning: true, IsCutOff: false }))
         {
             try
             {
