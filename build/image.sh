@@ -37,24 +37,15 @@ dotnet publish "$root/src/EdgeFarm.Cli/EdgeFarm.Cli.csproj" -c Release -r "$rid"
   -p:RunAnalyzers=false -p:EnforceCodeStyleInBuild=false -p:GenerateDocumentationFile=false -p:DebugType=none \
   ${backends:+"-p:LlamaCppBackends=$backends"} -nologo -clp:NoSummary -v quiet
 
-# The job host is built for every platform; an image is for one.
-if [ -d "$out/jobhost/runtimes" ]; then
-  for folder in "$out"/jobhost/runtimes/*/; do
-    case "$(basename "$folder")" in
-      "$rid" | linux | unix | any) ;;
-      *) rm -rf "$folder" ;;
-    esac
-  done
-fi
 find "$out" \( -name '*.pdb' -o -name 'EdgeFarm.*.xml' -o -name 'edgefarm.xml' \) -delete
 
 for needed in edgefarm edgefarm.dll jobhost/EdgeFarm.JobHost.dll samples/index.json; do
   [ -e "$out/$needed" ] || { echo "error: the build made no $needed" >&2; exit 1; }
 done
-[ -n "$(find "$out" -name 'libllama*.so*' -print -quit)" ] || { echo "error: llama.cpp's libraries are missing" >&2; exit 1; }
-[ -n "$(find "$out" -name 'libonnxruntime.so*' -print -quit)" ] || { echo "error: ONNX Runtime's library is missing" >&2; exit 1; }
+[ -n "$(find "$out/jobhost/natives/llama.cpp/$rid" -name 'libllama*.so*' -print -quit)" ] || { echo "error: llama.cpp's libraries are missing" >&2; exit 1; }
+[ -e "$out/jobhost/libonnxruntime.so" ] || { echo "error: ONNX Runtime's library is missing" >&2; exit 1; }
 for backend in $backends; do
-  [ -n "$(find "$out" -name "libggml-$backend.so" -print -quit)" ] || { echo "error: llama.cpp's $backend backend is missing" >&2; exit 1; }
+  [ -n "$(find "$out/jobhost/natives" -name "libggml-$backend.so" -print -quit)" ] || { echo "error: llama.cpp's $backend backend is missing" >&2; exit 1; }
 done
 
 # Anyone may read and run it, nobody writes to it.

@@ -26,10 +26,11 @@ public sealed class EdgeFarmClient : IDisposable
     /// <summary>The same with what a farm off this machine asks for.</summary>
     /// <param name="address">E.g. <c>https://farm.example:5080</c>.</param>
     /// <param name="access">Token and certificate authorities.</param>
-    public EdgeFarmClient(Uri address, FarmAccess access)
+    /// <param name="keepAlive">See <see cref="CreateChannel"/>.</param>
+    public EdgeFarmClient(Uri address, FarmAccess access, TimeSpan? keepAlive = null)
     {
         Address = address;
-        _channel = CreateChannel(address, access);
+        _channel = CreateChannel(address, access, keepAlive);
         Sweeps = new Sweeps.SweepsClient(_channel);
         Jobs = new Jobs.JobsClient(_channel);
         Leaderboard = new Leaderboard.LeaderboardClient(_channel);

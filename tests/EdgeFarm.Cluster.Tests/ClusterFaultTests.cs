@@ -143,7 +143,7 @@ public sealed class ClusterFaultTests(ClusterFixture fixture, ITestOutputHelper 
         var jobs = await Farm.JobsAsync("drain");
         AssertOneResultEach(jobs);
         var returned = Assert.Single(jobs, j => j.Attempts.Count > 1);
-        Assert.Contains("handed the job back", returned.Attempts[0].Failure.Message, StringComparison.Ordinal);
+        Assert.Equal(FailureType.HandedBack, returned.Attempts[0].Failure.Type);
     }
 
     private async Task ReadyAsync()

@@ -38,7 +38,7 @@ internal sealed class Invariants(World world)
     /// <summary>A sweep is told how an attempt ended.</summary>
     public void Reported(JobReport report)
     {
-        if (report.Outcome.Failure?.Type == FailureType.WorkerLost)
+        if (report.Outcome.Failure?.Type is FailureType.WorkerLost or FailureType.HandedBack)
         {
             _givenUp.Add((report.JobId, report.Attempt));
         }

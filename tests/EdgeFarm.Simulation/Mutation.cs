@@ -96,6 +96,6 @@ internal class Mutation
     private sealed class DropsReports : Mutation
     {
         public override IEnumerable<DispatchEffect> Effects(DispatchState dispatcher, IReadOnlyList<DispatchEffect> effects) =>
-            effects.Where(e => e is not DispatchEffect.Report { JobReport.Outcome.Failure.Type: Core.Jobs.FailureType.WorkerLost });
+            effects.Where(e => e is not DispatchEffect.Report { JobReport.Outcome.Failure.Type: Core.Jobs.FailureType.WorkerLost or Core.Jobs.FailureType.HandedBack });
     }
 }

@@ -31,7 +31,8 @@ internal sealed class PostgresServer : IAsyncDisposable
     /// <param name="directory">Where its data goes.</param>
     /// <param name="address">Where it listens.</param>
     /// <param name="clients">Network from which it lets anybody in, beside loopback; null for none.</param>
-    public static async Task<PostgresServer> StartAsync(string directory, string address = "127.0.0.1", string? clients = null)
+    /// <param name="port">Where it listens; 0 for any.</param>
+    public static async Task<PostgresServer> StartAsync(string directory, string address = "127.0.0.1", string? clients = null, int port = 0)
     {
         var binaries = FindBinaries() ?? throw new InvalidOperationException(Missing);
         var data = Path.Combine(directory, "postgres");
@@ -57,7 +58,7 @@ internal sealed class PostgresServer : IAsyncDisposable
             await File.AppendAllTextAsync(Path.Combine(data, "pg_hba.conf"), $"host all all {clients} trust\n");
         }
 
-        var server = new PostgresServer(binaries, data, address, FreePort());
+        var server = new PostgresServer(binaries, data, address, port == 0 ? FreePort() : port);
         await server.UntilItAnswersAsync();
         return server;
     }

@@ -27,8 +27,19 @@ public sealed record FarmDatabaseOptions(DatabaseKind Kind, string ConnectionStr
     /// <summary>A SQLite file for the journal and one beside it for the rows (<c>farm.db</c>, <c>farm.rows.db</c>); their directory must exist.</summary>
     public static FarmDatabaseOptions SqliteFile(string path) => new(DatabaseKind.Sqlite, File(path), File(Path.ChangeExtension(path, $".rows{Path.GetExtension(path)}")));
 
-    /// <summary>A PostgreSQL database.</summary>
-    public static FarmDatabaseOptions PostgreSql(string connectionString) => new(DatabaseKind.PostgreSql, connectionString, connectionString);
+    /// <summary>A PostgreSQL database. <c>Options</c> of the connection string win over those that EdgeFarm sets for its sessions.</summary>
+    public static FarmDatabaseOptions PostgreSql(string connectionString)
+    {
+        var parts = new NpgsqlConnectionStringBuilder(connectionString);
+        parts.Options = $"{PostgreSqlSession} {parts.Options}".TrimEnd();
+        return new FarmDatabaseOptions(DatabaseKind.PostgreSql, parts.ConnectionString, parts.ConnectionString);
+    }
+
+    /// <summary>
+    /// A coordinator whose packets go nowhere closes no connection: its open transaction would keep its locks for hours, and a projection
+    /// elsewhere would wait for them. EdgeFarm's own transactions never pause for long.
+    /// </summary>
+    private const string PostgreSqlSession = "-c idle_in_transaction_session_timeout=10s -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10";
 
     private static string File(string path) =>
         new SqliteConnectionStringBuilder { DataSource = path, Mode = SqliteOpenMode.ReadWriteCreate }.ConnectionString;
@@ -63,7 +74,8 @@ public sealed class FarmDatabase(FarmDatabaseOptions options)
     {
         await using (var journal = await OpenAsync(cancellationToken))
         {
-            await InitializeAsync(journal, FarmSchema.Statements, cancellationToken);
+            string[] statements = Options.Kind == DatabaseKind.PostgreSql ? [.. FarmSchema.PostgreSqlJournalStatements, .. FarmSchema.Statements] : FarmSchema.Statements;
+            await InitializeAsync(journal, statements, cancellationToken);
         }
 
         await using var rows = await OpenRowsAsync(cancellationToken);
@@ -75,25 +87,32 @@ public sealed class FarmDatabase(FarmDatabaseOptions options)
         if (Options.Kind == DatabaseKind.Sqlite)
         {
             await connection.RunAsync("PRAGMA journal_mode=WAL", cancellationToken);
-        }
-        else
-        {
-            // Coordinators start at once, and 'if not exists' alone fails when two make one table. The lock goes with the session's end.
-            await connection.RunAsync($"select pg_advisory_lock({SchemaLock})", cancellationToken);
+            foreach (var statement in statements)
+            {
+                await connection.RunAsync(statement, cancellationToken);
+            }
+
+            return;
         }
 
+        // Coordinators start at once, and 'if not exists' alone fails when two make one table. The lock goes with the transaction's end.
+        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+        await connection.RunAsync($"select pg_advisory_xact_lock({SchemaLock})", cancellationToken);
         foreach (var statement in statements)
         {
-            // The one difference in the schema: the name of the type for bytes.
-            var sql = Options.Kind == DatabaseKind.PostgreSql ? statement.Replace(" blob", " bytea", StringComparison.Ordinal) : statement;
-            await connection.RunAsync(sql, cancellationToken);
+            // What is there is left alone: even 'if not exists' would wait for whoever writes to the table.
+            if (!await ExistsAsync(connection, FarmSchema.NameOf(statement), cancellationToken))
+            {
+                // The one difference in the schema: the name of the type for bytes.
+                await connection.RunAsync(statement.Replace(" blob", " bytea", StringComparison.Ordinal), cancellationToken);
+            }
         }
 
-        if (Options.Kind == DatabaseKind.PostgreSql)
-        {
-            await connection.RunAsync($"select pg_advisory_unlock({SchemaLock})", cancellationToken);
-        }
+        await transaction.CommitAsync(cancellationToken);
     }
+
+    private static async Task<bool> ExistsAsync(DbConnection connection, string name, CancellationToken cancellationToken) =>
+        (await connection.Command("select to_regclass(@name) is not null", ("name", name)).ReadAsync(r => r.GetBoolean(0), cancellationToken))[0];
 
     private async Task<DbConnection> OpenAsync(string connectionString, string pragmas, CancellationToken cancellationToken)
     {

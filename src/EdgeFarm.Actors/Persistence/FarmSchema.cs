@@ -1,8 +1,18 @@
+using System.Text.RegularExpressions;
+
 namespace EdgeFarm.Actors.Persistence;
 
 /// <summary>EdgeFarm's own tables, in SQL that SQLite and PostgreSQL both read. Times are Unix milliseconds.</summary>
-internal static class FarmSchema
+internal static partial class FarmSchema
 {
+    /// <summary>What a statement makes; each makes one thing, where it does not exist.</summary>
+    public static string NameOf(string statement) => Creation().Match(statement) is { Success: true } made
+        ? made.Groups[1].Value
+        : throw new InvalidOperationException($"the schema holds a statement that makes nothing: {statement}");
+
+    [GeneratedRegex(@"^\s*create (?:unique )?(?:table|index) if not exists (\w+) ")]
+    private static partial Regex Creation();
+
     /// <summary>Tables that the projection can make again from the journal.</summary>
     public static readonly string[] ReadModelTables = ["farm_sweeps", "farm_sweep_labels", "farm_sweep_sources", "farm_jobs", "farm_entries", "farm_metrics", "farm_offsets"];
 
@@ -14,6 +24,30 @@ internal static class FarmSchema
           request_id text primary key, content_digest text not null, sweep text not null, created_at bigint not null)
         """,
         "create table if not exists farm_counters (name text primary key, value bigint not null)",
+    ];
+
+    /// <summary>
+    /// Journal and snapshots as Akka.Persistence.Sql has them on PostgreSQL (a test compares). Its own initialization changes the table at
+    /// every start, for which it waits until nobody reads it, while everybody waits for it: a dump that runs, or a coordinator that was cut off
+    /// in the middle of a transaction, would stop the farm.
+    /// </summary>
+    public static readonly string[] PostgreSqlJournalStatements =
+    [
+        """
+        create table if not exists journal (
+          ordering bigint generated always as identity, created bigint not null, deleted boolean not null, persistence_id text not null,
+          sequence_number bigint not null, message bytea not null, tags text, manifest text, identifier integer, writer_uuid text,
+          constraint "PK_journal" primary key (ordering), constraint journal_uq unique (persistence_id, sequence_number))
+        """,
+        "create index if not exists journal_sequence_number_idx on journal (sequence_number)",
+        "create index if not exists journal_created_idx on journal (created)",
+        """
+        create table if not exists snapshot (
+          persistence_id text not null, sequence_number bigint not null, created bigint not null, snapshot bytea, manifest text,
+          serializer_id integer, constraint "PK_snapshot" primary key (persistence_id, sequence_number))
+        """,
+        "create index if not exists snapshot_sequence_number_idx on snapshot (sequence_number)",
+        "create index if not exists snapshot_created_idx on snapshot (created)",
     ];
 
     /// <summary>What the projection writes.</summary>

@@ -7,12 +7,14 @@ internal static class PersistenceConfig
 {
     /// <summary>
     /// Journal, snapshot store and read journal. Both tag modes are Csv, because the farm reads all events and writes no tags; the
-    /// default makes a table of tags and joins it. Both delays of the read side are 50 ms: either alone leaves it at 1 s.
+    /// default makes a table of tags and joins it. On PostgreSQL <see cref="FarmDatabase"/> makes the tables, on SQLite the
+    /// plugin does. Both delays of the read side are 50 ms: either alone leaves it at 1 s.
     /// </summary>
     public static Config For(FarmDatabaseOptions options)
     {
         var (provider, parallelism) = options.Kind == DatabaseKind.Sqlite ? ("SQLite.MS", 1) : ("PostgreSQL.15", 3);
-        var connection = $"connection-string = \"{Escape(options.ConnectionString)}\"\nprovider-name = \"{provider}\"";
+        var initialize = options.Kind == DatabaseKind.Sqlite ? "on" : "off";
+        var connection = $"connection-string = \"{Escape(options.ConnectionString)}\"\nprovider-name = \"{provider}\"\nauto-initialize = {initialize}";
         return ConfigurationFactory.ParseString(
             $$"""
             akka.persistence.journal {

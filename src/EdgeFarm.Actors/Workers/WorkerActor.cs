@@ -20,8 +20,8 @@ public sealed record FarmWorkerOptions(WorkerCapability Capability, ImmutableArr
     /// <summary>Opens a channel to a coordinator; set it for TLS and tokens.</summary>
     public Func<Uri, GrpcChannel> OpenChannel { get; init; } = WorkerLinkClient.OpenChannel;
 
-    /// <summary>Told when the link to the farm is up and when it is not.</summary>
-    public Action<bool>? LinkChanged { get; init; }
+    /// <summary>Told the coordinator that the worker is linked to, one of <see cref="Farm"/>, and null when the link is lost.</summary>
+    public Action<Uri?>? LinkChanged { get; init; }
 
     /// <summary>How long running attempts may go on when the process is asked to stop; then they are handed back.</summary>
     public TimeSpan DrainGrace { get; init; } = TimeSpan.Zero;
@@ -44,6 +44,7 @@ internal sealed class WorkerActor : UntypedActor, IWithTimers, IWithStash
     private static readonly TimeSpan TickInterval = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan ProgressInterval = TimeSpan.FromMilliseconds(300);
     private static readonly TimeSpan DiskRetry = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan FarewellLimit = TimeSpan.FromSeconds(3);
 
     private abstract class Timer : INotInfluenceReceiveTimeout, INoSerializationVerificationNeeded;
 
@@ -67,6 +68,11 @@ internal sealed class WorkerActor : UntypedActor, IWithTimers, IWithStash
         public static readonly Load Instance = new();
     }
 
+    private sealed class Farewell : Timer
+    {
+        public static readonly Farewell Instance = new();
+    }
+
     private sealed record Loaded(ImmutableArray<PendingResult> Kept) : INoSerializationVerificationNeeded;
 
     private sealed record LoadFailed(Exception Cause) : INoSerializationVerificationNeeded;
@@ -84,9 +90,10 @@ internal sealed class WorkerActor : UntypedActor, IWithTimers, IWithStash
     private readonly string _session = Guid.NewGuid().ToString("N");
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly CancellationTokenSource _stopping = new();
+    private readonly CancellationTokenSource _linking = new();
     private readonly Dictionary<AttemptKey, RunningAttempt> _running = [];
     private readonly List<IActorRef> _awaitingDrain = [];
-    private (string Id, ChannelWriter<Link.WorkerMessage> Out)? _link;
+    private (string Id, Uri Coordinator, ChannelWriter<Link.WorkerMessage> Out)? _link;
     private WorkerState _state = null!;
 
     public WorkerActor(FarmWorkerOptions options, IJobRunner runner, IResultStore results, TimeProvider time) =>
@@ -105,6 +112,7 @@ internal sealed class WorkerActor : UntypedActor, IWithTimers, IWithStash
     {
         // The children of this worker die with it; the farm sees the link break and runs their jobs elsewhere.
         _stopping.Cancel();
+        _linking.Cancel();
         foreach (var attempt in _running.Values)
         {
             attempt.Kill("the worker stops");
@@ -112,6 +120,7 @@ internal sealed class WorkerActor : UntypedActor, IWithTimers, IWithStash
 
         _link?.Out.TryComplete();
         _stopping.Dispose();
+        _linking.Dispose();
     }
 
     protected override void OnReceive(object message)
@@ -125,7 +134,7 @@ internal sealed class WorkerActor : UntypedActor, IWithTimers, IWithStash
                 Timers.StartPeriodicTimer(Flush.Instance, Flush.Instance, ProgressInterval);
                 Timers.StartPeriodicTimer(Ping.Instance, Ping.Instance, LinkProtocol.PingInterval);
                 var client = new WorkerLinkClient(_options.Farm, _options.OpenChannel, Self, _time, _log);
-                var token = _stopping.Token;
+                var token = _linking.Token;
                 Task.Run(() => client.RunAsync(token), token);
                 Stash.UnstashAll();
                 break;
@@ -156,7 +165,7 @@ internal sealed class WorkerActor : UntypedActor, IWithTimers, IWithStash
         switch (message)
         {
             case LinkReady ready:
-                _link = (ready.Link, ready.Out);
+                _link = (ready.Link, ready.Coordinator, ready.Out);
                 Handle(new WorkerInput.LinkUp(ready.Link));
                 break;
             case FromCoordinator from:
@@ -166,10 +175,18 @@ internal sealed class WorkerActor : UntypedActor, IWithTimers, IWithStash
                 if (_link?.Id == broken.Link)
                 {
                     _link = null;
-                    _options.LinkChanged?.Invoke(false);
+                    _options.LinkChanged?.Invoke(null);
                 }
 
                 Handle(new WorkerInput.LinkDown(broken.Link));
+                if (Timers.IsTimerActive(Farewell.Instance))
+                {
+                    Leave();
+                }
+
+                break;
+            case Farewell:
+                Leave();
                 break;
             case Ended ended:
                 _running.Remove(ended.Key);
@@ -205,7 +222,7 @@ internal sealed class WorkerActor : UntypedActor, IWithTimers, IWithStash
         switch (message.BodyCase)
         {
             case Link.CoordinatorMessage.BodyOneofCase.Welcome:
-                _options.LinkChanged?.Invoke(true);
+                _options.LinkChanged?.Invoke(_link?.Coordinator);
                 _log.Info("worker {0} linked to the farm ({1}) as {2}", _options.Capability.Worker, message.Welcome.Release, message.Welcome.Link);
                 break;
             case Link.CoordinatorMessage.BodyOneofCase.Lease:
@@ -260,9 +277,13 @@ internal sealed class WorkerActor : UntypedActor, IWithTimers, IWithStash
                 case WorkerEffect.SendDraining e:
                     Send(new Link.WorkerMessage { Draining = new Link.Draining() }, e.Link);
                     break;
+                case WorkerEffect.Drained when _link is { } open:
+                    // What was handed back is still on its way: the process may exit when the coordinator has read all and closed the stream too.
+                    open.Out.TryComplete();
+                    Timers.StartSingleTimer(Farewell.Instance, Farewell.Instance, FarewellLimit);
+                    break;
                 case WorkerEffect.Drained:
-                    _awaitingDrain.ForEach(a => a.Tell(new WorkerDrained()));
-                    _awaitingDrain.Clear();
+                    Leave();
                     break;
                 default:
                     throw new InvalidOperationException($"unknown worker effect {effect.GetType().Name}");
@@ -276,6 +297,15 @@ internal sealed class WorkerActor : UntypedActor, IWithTimers, IWithStash
         {
             open.Out.TryWrite(message);
         }
+    }
+
+    /// <summary>Links no more, and tells whoever waits that the process may exit.</summary>
+    private void Leave()
+    {
+        _linking.Cancel();
+        Timers.Cancel(Farewell.Instance);
+        _awaitingDrain.ForEach(a => a.Tell(new WorkerDrained()));
+        _awaitingDrain.Clear();
     }
 
     private void Start(Lease lease)

@@ -11,7 +11,7 @@ using Link = EdgeFarm.Contracts.Link.V1;
 namespace EdgeFarm.Actors.Workers;
 
 /// <summary>A stream to a coordinator is open for the worker's Hello.</summary>
-internal sealed record LinkReady(string Link, ChannelWriter<Link.WorkerMessage> Out) : INoSerializationVerificationNeeded;
+internal sealed record LinkReady(string Link, Uri Coordinator, ChannelWriter<Link.WorkerMessage> Out) : INoSerializationVerificationNeeded;
 
 /// <summary>One message of a coordinator.</summary>
 internal sealed record FromCoordinator(string Link, Link.CoordinatorMessage Message) : INoSerializationVerificationNeeded;
@@ -54,7 +54,7 @@ internal sealed class WorkerLinkClient(
                 using var channel = open(url);
 
                 // A link that ends at once is no success: two workers of one name would otherwise drive each other out without a pause.
-                failures = await ServeAsync(channel, cancellationToken) && time.GetElapsedTime(started) >= SteadyLink ? 0 : failures + 1;
+                failures = await ServeAsync(url, channel, cancellationToken) && time.GetElapsedTime(started) >= SteadyLink ? 0 : failures + 1;
             }
             catch (RpcException e) when (IsRefusal(e))
             {
@@ -98,7 +98,7 @@ internal sealed class WorkerLinkClient(
     }
 
     /// <summary>One stream from start to end; true when it was accepted.</summary>
-    private async Task<bool> ServeAsync(GrpcChannel channel, CancellationToken cancellationToken)
+    private async Task<bool> ServeAsync(Uri url, GrpcChannel channel, CancellationToken cancellationToken)
     {
         using var connecting = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         connecting.CancelAfter(ConnectTimeout);
@@ -108,7 +108,7 @@ internal sealed class WorkerLinkClient(
         using var call = new Link.WorkerLink.WorkerLinkClient(channel).Open(cancellationToken: alive.Token);
         var id = Guid.NewGuid().ToString("N");
         var outgoing = Channel.CreateUnbounded<Link.WorkerMessage>(new UnboundedChannelOptions { SingleReader = true });
-        worker.Tell(new LinkReady(id, outgoing.Writer), ActorRefs.NoSender);
+        worker.Tell(new LinkReady(id, url, outgoing.Writer), ActorRefs.NoSender);
         var writing = WriteAsync(outgoing.Reader, call.RequestStream, alive.Token);
         var accepted = false;
         try

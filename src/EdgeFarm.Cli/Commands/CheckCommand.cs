@@ -7,6 +7,7 @@ using EdgeFarm.Artifacts;
 using EdgeFarm.Artifacts.Disk;
 using EdgeFarm.Cli.Output;
 using EdgeFarm.Core.Artifacts;
+using EdgeFarm.Core.Jobs;
 
 namespace EdgeFarm.Cli.Commands;
 
@@ -29,47 +30,55 @@ internal static class CheckCommand
 
     private static async Task<int> RunAsync(Terminal terminal, ParseResult arguments, CancellationToken cancellation)
     {
+        var json = arguments.GetValue(Json);
         var storage = FarmStorage.Find(arguments.GetValue(Data), arguments.GetValue(Config));
         if (!storage.IsOk)
         {
-            terminal.Complain(storage.Failure!.Message);
-            return ExitCodes.BadInput;
+            return Failures.Tell(terminal, json, storage.Failure!);
         }
 
         if (!Directory.Exists(storage.Value.Artifacts))
         {
-            terminal.Complain($"there is no artifact store at '{storage.Value.Artifacts}'; mount it, or name it in Artifacts.Directory");
-            return ExitCodes.BadInput;
+            return Failures.Tell(
+                terminal, json, Failure.InvalidInput($"there is no artifact store at '{storage.Value.Artifacts}'; mount it, or name it in Artifacts.Directory"));
         }
 
         var store = DiskArtifactStore.Open(storage.Value.Artifacts, TimeProvider.System);
         if (!store.IsOk)
         {
-            terminal.Complain(store.Failure!.Message);
-            return ExitCodes.BadInput;
+            return Failures.Tell(terminal, json, store.Failure!);
         }
 
-        terminal.Error.WriteLine("reading which artifacts the farm names...");
-        var names = new Dictionary<(Digest Digest, ArtifactKind Kind), List<string>>();
         try
         {
-            await foreach (var named in FarmMaintenance.NamedArtifactsAsync(storage.Value.Database, cancellation))
-            {
-                if (!names.TryGetValue((named.Digest, named.Kind), out var by))
-                {
-                    names.Add((named.Digest, named.Kind), by = []);
-                }
-
-                if (by.Count < MostNames)
-                {
-                    by.Add(named.NamedBy);
-                }
-            }
+            return await CheckAsync(terminal, json, storage.Value, store.Value, cancellation);
         }
         catch (DbException e)
         {
-            terminal.Complain($"the database cannot be read: {e.Message}");
-            return ExitCodes.Failed;
+            return Failures.Tell(terminal, json, new Failure(FailureType.Internal, $"the database cannot be read: {e.Message}"));
+        }
+        catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
+        {
+            return Failures.Stopped(terminal, json);
+        }
+    }
+
+    private static async Task<int> CheckAsync(Terminal terminal, bool json, FarmStorage storage, DiskArtifactStore store, CancellationToken cancellation)
+    {
+
+        terminal.Error.WriteLine("reading which artifacts the farm names...");
+        var names = new Dictionary<(Digest Digest, ArtifactKind Kind), List<string>>();
+        await foreach (var named in FarmMaintenance.NamedArtifactsAsync(storage.Database, cancellation))
+        {
+            if (!names.TryGetValue((named.Digest, named.Kind), out var by))
+            {
+                names.Add((named.Digest, named.Kind), by = []);
+            }
+
+            if (by.Count < MostNames)
+            {
+                by.Add(named.NamedBy);
+            }
         }
 
         // A log is a file that some row may also name as one: then it is looked at once.
@@ -79,7 +88,7 @@ internal static class CheckCommand
         }
 
         var (done, unsound, clock) = (0, new List<AuditFinding>(), Stopwatch.StartNew());
-        await foreach (var finding in ArtifactAudit.RunAsync(store.Value, names.Keys, cancellation))
+        await foreach (var finding in ArtifactAudit.RunAsync(store, names.Keys, cancellation))
         {
             done++;
             if (!finding.IsSound)
@@ -95,7 +104,7 @@ internal static class CheckCommand
             }
         }
 
-        if (arguments.GetValue(Json))
+        if (json)
         {
             JsonDocuments.Write(terminal.Out, new JsonObject
             {

@@ -7,6 +7,8 @@ namespace EdgeFarm.Cli.Commands;
 /// <summary><c>edgefarm coordinator</c>: one of a farm's coordinators.</summary>
 internal static class CoordinatorCommand
 {
+    private static readonly TimeSpan RestartDelay = TimeSpan.FromSeconds(5);
+
     private static readonly Option<string?> Config = new("--config") { Description = "settings file (JSON); EDGEFARM__ variables and options win over it", HelpName = "FILE" };
     private static readonly Option<string?> Listen = new("--listen") { Description = "where gRPC listens (default: http://127.0.0.1:5080)", HelpName = "URL" };
     private static readonly Option<string?> Http = new("--http") { Description = "where /metrics and /health listen, HTTP/1.1 (default: http://127.0.0.1:5081)", HelpName = "URL" };
@@ -43,6 +45,14 @@ internal static class CoordinatorCommand
         for (var first = true; ; first = false)
         {
             var started = await CoordinatorHost.StartAsync(settings, data, level, cancellation);
+            if (!started.IsOk && !first && started.Failure!.Type is not Core.Jobs.FailureType.InvalidInput && !cancellation.IsCancellationRequested)
+            {
+                // It was cut off, perhaps from its database as well.
+                terminal.Error.WriteLine($"{started.Failure.Message}; trying again in {RestartDelay.TotalSeconds:0} s");
+                await Task.Delay(RestartDelay, cancellation).ContinueWith(_ => { }, TaskScheduler.Default);
+                continue;
+            }
+
             if (!started.IsOk)
             {
                 terminal.Complain(started.Failure!.Message);

@@ -60,7 +60,7 @@ internal static class Failures
         FailureType.OutOfMemory => "out_of_memory",
         FailureType.Crashed => "crashed",
         FailureType.TimedOut => "timed_out",
-        FailureType.WorkerLost => "unavailable",
+        FailureType.WorkerLost or FailureType.HandedBack => "unavailable",
         _ => "internal",
     };
 

@@ -49,7 +49,7 @@ public sealed partial class DispatchState
         }
 
         // A lost or handed back attempt: its sweep has been told and will queue the next.
-        foreach (var entry in _reporting.Values.Where(e => e.Report!.Outcome.Failure is { Type: FailureType.WorkerLost }))
+        foreach (var entry in _reporting.Values.Where(e => e.Report!.Outcome.Failure is { Type: FailureType.WorkerLost or FailureType.HandedBack }))
         {
             Count(waiting, FirstThatServes(templates, entry.Spec.Requirements), 1);
         }

@@ -6,20 +6,22 @@ namespace EdgeFarm.Core.Dispatch;
 public sealed partial class DispatchState
 {
     /// <summary>A lease is lost with its worker: the attempt is reported, the sweep queues another.</summary>
-    private void Lose(LeaseNode lease, string reason, DateTimeOffset now)
+    private void Lose(LeaseNode lease, string reason, DateTimeOffset now) => Lose(lease, FailureType.WorkerLost, reason, now);
+
+    private void Lose(LeaseNode lease, FailureType type, string reason, DateTimeOffset now)
     {
         var entry = lease.Revoking ? null : lease.Entry;
         Release(lease);
         if (entry is not null)
         {
-            ReportLost(entry, lease, reason, now);
+            ReportLost(entry, lease, type, reason, now);
         }
     }
 
-    private void ReportLost(QueueEntry entry, LeaseNode lease, string reason, DateTimeOffset now)
+    private void ReportLost(QueueEntry entry, LeaseNode lease, FailureType type, string reason, DateTimeOffset now)
     {
         // The loss has a fence of its own: that it is durable must not acknowledge a result which the worker may still bring.
-        var outcome = new JobOutcome(null, new Failure(FailureType.WorkerLost, reason), default, lease.Since, now);
+        var outcome = new JobOutcome(null, new Failure(type, reason), default, lease.Since, now);
         var device = new DeviceAddress(lease.Worker.Host.Id, lease.DeviceId);
         Report(
             entry,

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using EdgeFarm.Core.Fleet;
+using EdgeFarm.Core.Jobs;
 using EdgeFarm.Core.Sweeps;
 
 namespace EdgeFarm.Core.Dispatch;
@@ -228,7 +229,8 @@ public sealed partial class DispatchState
             && lease.Key == returned.Key
             && lease.Worker == worker)
         {
-            Lose(lease, $"worker {worker.Name} handed the job back", now);
+            // Only a worker that stops may do so without end: it is given no more.
+            Lose(lease, worker.Draining ? FailureType.HandedBack : FailureType.WorkerLost, $"worker {worker.Name} handed the job back", now);
         }
     }
 

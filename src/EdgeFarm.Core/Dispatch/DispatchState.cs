@@ -8,8 +8,9 @@ namespace EdgeFarm.Core.Dispatch;
 /// <summary>
 /// The dispatcher, decided: who runs what, where and until when. It keeps nothing durable: after a restart, sweeps queue their
 /// ready jobs again and workers say what they hold. Deterministic: no clock, no randomness, no I/O. Not thread-safe.
-/// A lost attempt is reported to its sweep as <see cref="FailureType.WorkerLost"/>, and the sweep queues the job again under the
-/// next attempt number, so that one number names one start; only a lease that certainly never started is given again as it is.
+/// A lost attempt is reported to its sweep as <see cref="FailureType.WorkerLost"/>, one of a worker that stops as
+/// <see cref="FailureType.HandedBack"/>, and the sweep queues the job again under the next attempt number, so that one number names one
+/// start; only a lease that certainly never started is given again as it is.
 /// </summary>
 public sealed partial class DispatchState
 {
@@ -153,7 +154,7 @@ public sealed partial class DispatchState
                 Revoke(lease, "its deadline passed", now);
                 if (entry is not null)
                 {
-                    ReportLost(entry, lease, $"worker {lease.Worker.Name} brought no result by the deadline of the lease", now);
+                    ReportLost(entry, lease, FailureType.WorkerLost, $"worker {lease.Worker.Name} brought no result by the deadline of the lease", now);
                 }
             }
         }

@@ -21,7 +21,7 @@ public enum FailureType
     /// <summary>The execution deadline passed and the child was killed. Retried once.</summary>
     TimedOut = 5,
 
-    /// <summary>The worker was lost or drained while it held the lease. Requeued; does not count as an attempt that failed.</summary>
+    /// <summary>The worker was lost while it held the lease. Requeued; does not count as an attempt that failed.</summary>
     WorkerLost = 6,
 
     /// <summary>A user cancelled the sweep.</summary>
@@ -29,6 +29,9 @@ public enum FailureType
 
     /// <summary>EdgeFarm itself failed (a bug, a full disk, a broken store). Retried.</summary>
     Internal = 8,
+
+    /// <summary>The worker was asked to stop and handed the lease back. Requeued as often as it happens: it tells nothing about the job.</summary>
+    HandedBack = 9,
 }
 
 /// <summary>An expected failure as a value, with the evidence that a user needs to act on it.</summary>

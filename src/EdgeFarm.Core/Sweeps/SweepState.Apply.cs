@@ -221,7 +221,7 @@ public sealed partial class SweepState
     /// <summary>Where the next attempt should go, from how this one failed.</summary>
     private static void Learn(SweepJob job, JobReport report, FailureType type)
     {
-        job.Failures += IsLoss(type) ? 0 : 1;
+        job.Failures += IsFailure(type) ? 1 : 0;
         job.Losses += IsLoss(type) ? 1 : 0;
         if (type == FailureType.OutOfMemory)
         {

@@ -42,6 +42,7 @@ public sealed partial class SweepState
     private static bool IsFinal(FailureType type, int failures, int losses) => type switch
     {
         FailureType.InvalidInput or FailureType.Unsupported => true,
+        FailureType.HandedBack => false,
         FailureType.WorkerLost or FailureType.Cancelled => losses >= MaxLosses,
         FailureType.OutOfMemory => failures + 1 >= MaxOutOfMemory,
         FailureType.Crashed or FailureType.TimedOut => failures + 1 >= MaxCrashes,
@@ -49,6 +50,9 @@ public sealed partial class SweepState
     };
 
     private static bool IsLoss(FailureType type) => type is FailureType.WorkerLost or FailureType.Cancelled;
+
+    /// <summary>Whether it speaks against the job: neither a lost worker nor one that was asked to stop does.</summary>
+    private static bool IsFailure(FailureType type) => !IsLoss(type) && type is not FailureType.HandedBack;
 
     /// <summary>What the reports of one batch add to the state, which does not change until their event is applied.</summary>
     private sealed class ReportBatch(SweepState sweep)
@@ -214,7 +218,7 @@ public sealed partial class SweepState
             NextAttempt = Math.Max(NextAttempt, end.Report.Attempt + 1);
             if (end.Report.Outcome.Failure is { } failure)
             {
-                Failures += IsLoss(failure.Type) ? 0 : 1;
+                Failures += IsFailure(failure.Type) ? 1 : 0;
                 Losses += IsLoss(failure.Type) ? 1 : 0;
             }
         }

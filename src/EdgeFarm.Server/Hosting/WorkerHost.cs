@@ -1,3 +1,4 @@
+using EdgeFarm.Actors.Workers;
 using EdgeFarm.Artifacts.Disk;
 using EdgeFarm.Contracts;
 using EdgeFarm.Core.Jobs;
@@ -51,7 +52,8 @@ public sealed class WorkerHost : IAsyncDisposable
         }
 
         var link = new LinkHealthCheck();
-        EdgeFarmClient[] farm = [.. settings.Farm.Select(url => new EdgeFarmClient(url, access))];
+        EdgeFarmClient[] farm = [.. settings.Farm.Select(url => new EdgeFarmClient(url, access, LinkProtocol.KeepAliveInterval))];
+        var artifacts = new FarmArtifacts([.. farm.Select(f => f.Artifacts)], store.Value, TimeProvider.System);
         var worker = new EdgeFarmWorkerOptions(settings.Name, data.Root, settings.Farm)
         {
             Labels = settings.Labels,
@@ -59,7 +61,15 @@ public sealed class WorkerHost : IAsyncDisposable
             Access = access,
             Drain = settings.Drain,
             OnlyWhatFits = settings.OnlyWhatFits,
-            LinkChanged = link.Set,
+            LinkChanged = coordinator =>
+            {
+                link.Set(coordinator is not null);
+                if (coordinator is not null)
+                {
+                    // It answers now; the one before may be cut off, which a transfer finds out only after a while.
+                    artifacts.Prefer(settings.Farm.IndexOf(coordinator));
+                }
+            },
         };
         var builder = RoleHost.CreateBuilder(logLevel);
         builder.WebHost.ConfigureKestrel(kestrel =>
@@ -79,7 +89,7 @@ public sealed class WorkerHost : IAsyncDisposable
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = settings.Drain + StopSlack);
         builder.Services.AddHealthChecks().AddCheck("farm", link);
         builder.Services.AddOtlpExport(settings.Otlp, settings.Name);
-        builder.Services.AddEdgeFarmWorker(setup.Value.Prepare(worker, store.Value, new FarmArtifacts([.. farm.Select(f => f.Artifacts)], store.Value, TimeProvider.System)));
+        builder.Services.AddEdgeFarmWorker(setup.Value.Prepare(worker, store.Value, artifacts));
         var app = builder.Build();
         app.MapHealthChecks("/health/live", new HealthCheckOptions { Predicate = _ => false });
         app.MapHealthChecks("/health/ready", new HealthCheckOptions { ResponseWriter = GrpcEdge.WriteHealthAsync });

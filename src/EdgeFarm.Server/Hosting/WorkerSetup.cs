@@ -31,8 +31,8 @@ public sealed record EdgeFarmWorkerOptions(string Name, string Directory, Immuta
     /// <summary>Whether it takes only jobs whose time limit is within <see cref="Drain"/>.</summary>
     public bool OnlyWhatFits { get; init; }
 
-    /// <summary>Told when the link to the farm is up and when it is not.</summary>
-    public Action<bool>? LinkChanged { get; init; }
+    /// <summary>Told the coordinator that the worker is linked to, and null when the link is lost.</summary>
+    public Action<Uri?>? LinkChanged { get; init; }
 
     /// <summary>Workers of this machine, this one included, that run shared jobs at the same time.</summary>
     public int WorkersOnMachine { get; init; } = 1;

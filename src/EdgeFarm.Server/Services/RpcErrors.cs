@@ -61,7 +61,7 @@ internal static class RpcErrors
         FailureType.Unsupported => Make(Code.Unimplemented, failure.Message),
         FailureType.OutOfMemory => Make(Code.ResourceExhausted, failure.Message),
         FailureType.Cancelled => Make(Code.Cancelled, failure.Message),
-        FailureType.WorkerLost or FailureType.TimedOut => Make(Code.Unavailable, failure.Message),
+        FailureType.WorkerLost or FailureType.HandedBack or FailureType.TimedOut => Make(Code.Unavailable, failure.Message),
         _ => Make(Code.Internal, failure.Message),
     };
 

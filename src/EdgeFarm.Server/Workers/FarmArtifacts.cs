@@ -39,6 +39,15 @@ public sealed class FarmArtifacts : IArtifactExchange
     /// <summary>Told the error of a call that ended a transfer, for callers that must know whether the farm itself is gone; may be null.</summary>
     public Action<RpcException>? OnError { get; init; }
 
+    /// <summary>The next transfer begins with this coordinator.</summary>
+    /// <param name="coordinator">Its place among those that were given.</param>
+    public void Prefer(int coordinator)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(coordinator);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(coordinator, _farm.Count);
+        Volatile.Write(ref _current, coordinator);
+    }
+
     /// <inheritdoc/>
     public Task<Failure?> FetchAsync(ArtifactRef artifact, CancellationToken cancellationToken) => RepeatAsync(
         async (client, broken) => (await ArtifactTransfer.PullAsync(

@@ -64,6 +64,12 @@ internal sealed class ClusterFarm : IAsyncDisposable
             node.Start();
         }
 
+        await UpAsync();
+    }
+
+    /// <summary>Waits until three coordinators are Up and three workers linked; none is started for that.</summary>
+    public async Task UpAsync()
+    {
         await Until(async () => (await Task.WhenAll(Coordinators.Select(c => c.ViewAsync()))).All(v => v?.Up == 3), "three coordinators are Up");
         await Until(async () => (await WorkersAsync()).Length == 3, "three workers are linked");
     }
@@ -168,7 +174,7 @@ internal sealed class ClusterFarm : IAsyncDisposable
     private async Task<T?> TryAsync<T>(Func<EdgeFarmClient, Task<T>> ask)
         where T : class
     {
-        foreach (var coordinator in Coordinators.Where(c => c.IsRunning))
+        foreach (var coordinator in Coordinators.Where(c => c is { IsRunning: true, IsCutOff: false }))
         {
             try
             {

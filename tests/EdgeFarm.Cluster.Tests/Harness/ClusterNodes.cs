@@ -20,6 +20,9 @@ internal abstract class ClusterNode(string name, string directory, string addres
 
     public bool IsRunning => Process is { HasExited: false };
 
+    /// <summary>Whether nothing reaches it now, so that asking it would only take time.</summary>
+    public bool IsCutOff { get; set; }
+
     public void Start() => Process = CliProcess.Start(Directory, Environment, NetworkNamespace, [.. Arguments]);
 
     /// <summary>SIGKILL.</summary>

@@ -224,7 +224,17 @@ public sealed class ReconnectionTests
     }
 
     [Fact]
-    public void A_lease_handed_back_is_reported_as_lost()
+    public void A_lease_that_a_stopping_worker_hands_back_is_reported_as_such()
+    {
+        _farm.Link(Capability("w", "h"));
+        _farm.Queue(Job("s/0"));
+        _farm.Do(new DispatchInput.WorkerDraining("w"));
+        var effects = _farm.Do(new DispatchInput.LeaseReturned("w", _farm.Leases[0].Lease.Key));
+        Assert.Equal(FailureType.HandedBack, effects.OfType<DispatchEffect.Report>().Single().JobReport.Outcome.Failure!.Type);
+    }
+
+    [Fact]
+    public void A_lease_that_a_worker_hands_back_while_it_goes_on_is_reported_as_lost()
     {
         _farm.Link(Capability("w", "h"));
         _farm.Queue(Job("s/0"));

@@ -106,6 +106,22 @@ public sealed class SweepStateTests
     }
 
     [Fact]
+    public void A_job_that_is_handed_back_is_tried_as_often_as_it_happens_and_loses_no_try()
+    {
+        Submit(Job("s/0"));
+        for (var attempt = 1; attempt <= 2 * SweepState.MaxLosses; attempt++)
+        {
+            Report(Failure("s/0", FailureType.HandedBack, attempt, attempt));
+        }
+
+        Assert.Equal(JobStatus.Waiting, _sweep.StatusOf("s/0"));
+        Report(Failure("s/0", FailureType.Crashed, 21, 21));
+        Assert.Equal(JobStatus.Waiting, _sweep.StatusOf("s/0"));
+        Report(Failure("s/0", FailureType.Crashed, 22, 22));
+        Assert.Equal(JobStatus.Failed, _sweep.StatusOf("s/0"));
+    }
+
+    [Fact]
     public void A_job_that_ran_out_of_memory_asks_for_more_than_the_device_had()
     {
         Submit(Job("s/0"));

@@ -1,25 +1,21 @@
 using EdgeFarm.Deployment.Tests.Support;
-using YamlDotNet.Serialization;
+using static EdgeFarm.Deployment.Tests.Compose.ComposeProject;
 
 namespace EdgeFarm.Deployment.Tests.Compose;
 
 public sealed class ComposeTests
 {
-    private const string ComposeFile = "docker-compose.cluster.yml";
-    private const string Password = "EDGEFARM_POSTGRES_PASSWORD";
-
     [SkippableFact]
     public async Task Compose_accepts_the_file_and_refuses_to_start_without_a_password()
     {
-        var run = await RunAsync(("config", "not-a-secret"));
-        run.Expect(0);
-        Assert.Contains("set it to the password", (await RunAsync(("config", null))).Errors, StringComparison.Ordinal);
+        (await ComposeProject.ConfigAsync("not-a-secret")).Expect(0);
+        Assert.Contains("set it to the password", (await ComposeProject.ConfigAsync(null)).Errors, StringComparison.Ordinal);
     }
 
     [SkippableFact]
     public async Task It_is_a_cluster_on_the_settings_files_of_kubernetes()
     {
-        var project = await ReadAsync();
+        var project = await ComposeProject.ReadAsync();
         var services = Map(project["services"]);
         Assert.Equal(
             ["coordinator-1", "coordinator-2", "coordinator-3", "postgres", "worker-1", "worker-2"], services.Keys.Order(StringComparer.Ordinal));
@@ -62,27 +58,10 @@ public sealed class ComposeTests
     [Fact]
     public async Task No_secret_stands_in_the_file()
     {
-        var lines = await File.ReadAllLinesAsync(Checkout.Find(ComposeFile));
+        var lines = await File.ReadAllLinesAsync(Checkout.Find(ComposeProject.FileName));
         Assert.All(lines.Where(l => l.Contains("password", StringComparison.OrdinalIgnoreCase) && !l.TrimStart().StartsWith('#')), l =>
-            Assert.Contains($"${{{Password}:?", l, StringComparison.Ordinal));
+            Assert.Contains($"${{{ComposeProject.Password}:?", l, StringComparison.Ordinal));
     }
-
-    private static async Task<ToolRun> RunAsync((string Verb, string? Password) with)
-    {
-        var compose = Tool.Find("docker-compose");
-        Skip.If(compose is null, "docker-compose is not on the path (Debian: apt-get install docker-compose)");
-        return await Tool.RunAsync(compose, ["-f", Checkout.Find(ComposeFile), with.Verb], (Password, with.Password));
-    }
-
-    private static async Task<IReadOnlyDictionary<string, object>> ReadAsync()
-    {
-        var text = (await RunAsync(("config", "not-a-secret"))).Expect(0);
-        return Map(new DeserializerBuilder().Build().Deserialize<object>(text));
-    }
-
-    private static Dictionary<string, object> Map(object node) => ((Dictionary<object, object>)node).ToDictionary(p => (string)p.Key, p => p.Value ?? "");
-
-    private static List<string> List(object node) => [.. ((List<object>)node).Select(o => (string)o)];
 
     private static int Seconds(string duration)
     {

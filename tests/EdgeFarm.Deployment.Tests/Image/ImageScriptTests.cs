@@ -1,14 +1,12 @@
-using System.Text.Json;
+using EdgeFarm.Deployment.Tests.Publish;
 using EdgeFarm.Deployment.Tests.Support;
 
 namespace EdgeFarm.Deployment.Tests.Image;
 
 /// <summary>The image without a container engine: its build steps, and what they make, run as another user from a folder that is read-only.</summary>
-public sealed class ImageScriptTests
+[Collection(ReleaseCollection.Name)]
+public sealed class ImageScriptTests(SourceCopy source)
 {
-    private const string OptIn = "EDGEFARM_IMAGE_TEST";
-    private const int Nobody = 65534;
-
     [Fact]
     public async Task The_dockerfile_runs_the_script_for_each_target_and_ends_without_rights()
     {
@@ -34,42 +32,11 @@ public sealed class ImageScriptTests
     }
 
     [SkippableFact]
-    public async Task What_the_script_makes_starts_as_another_user_from_a_read_only_folder()
+    public async Task What_the_script_makes_runs_a_sweep_as_another_user_from_a_read_only_folder()
     {
-        Skip.If(
-            Environment.GetEnvironmentVariable(OptIn) != "1",
-            $"it publishes a release build, which takes minutes: {OptIn}=1 runs it");
-        var setpriv = Tool.Find("setpriv");
-        Skip.If(setpriv is null || Environment.UserName != "root", "only root can start a program as another user (with setpriv of util-linux)");
-        var root = Directory.CreateTempSubdirectory("edgefarm-image-");
-        try
-        {
-            // What a build of an image copies: the tracked files, without what a checkout has built.
-            (await Tool.RunAsync("chmod", ["755", root.FullName])).Expect(0);
-            var (source, image, home) = (Path.Combine(root.FullName, "source"), Path.Combine(root.FullName, "image"), Path.Combine(root.FullName, "home"));
-            Directory.CreateDirectory(source);
-            (await Tool.RunAsync("bash", ["-c", "git ls-files -z --cached --others --exclude-standard -- src build '*.props' '*.sln' global.json | tar --null -cf - -T - | tar -xf - -C \"$0\"", source])).Expect(0);
-            (await Tool.RunAsync("bash", [Path.Combine(source, "build/image.sh"), image, "cpu"])).Expect(0);
-            Directory.Delete(source, recursive: true);
-            (await Tool.RunAsync("bash", ["-c", "mkdir -p \"$0\" && chown 65534:65534 \"$0\"", home])).Expect(0);
-
-            Task<ToolRun> AsNobody(params string[] arguments) => Tool.RunAsync(
-                setpriv,
-                [$"--reuid={Nobody}", $"--regid={Nobody}", "--clear-groups", "--no-new-privs", "env", "-i", $"HOME={home}", "PATH=/usr/bin:/bin", $"TMPDIR={home}", $"EDGEFARM_MACHINE_LOCK={home}/machine", .. arguments]);
-            Assert.NotEqual(0, (await AsNobody("touch", Path.Combine(image, "x"))).ExitCode);
-            Assert.NotEqual(0, (await AsNobody("test", "-w", Path.Combine(image, "edgefarm.dll"))).ExitCode);
-            var doctor = (await AsNobody(Path.Combine(image, "edgefarm"), "doctor", "--json")).Expect(0);
-            Assert.Contains("llama.cpp", JsonDocument.Parse(doctor).RootElement.ToString(), StringComparison.Ordinal);
-
-            // A whole farm: coordinator, workers, job hosts with every engine.
-            var demo = (await AsNobody(Path.Combine(image, "edgefarm"), "demo", "--data", Path.Combine(home, "data"), "--json")).Expect(0);
-            var entries = JsonDocument.Parse(demo).RootElement.GetProperty("leaderboard").GetProperty("entries").EnumerateArray().ToList();
-            Assert.NotEmpty(entries);
-            Assert.DoesNotContain(entries, e => e.TryGetProperty("failure", out var failure) && failure.ValueKind == JsonValueKind.Object);
-        }
-        finally
-        {
-            await Tool.RunAsync("bash", ["-c", "chmod -R u+w \"$0\" && rm -rf \"$0\"", root.FullName]);
-        }
+        var user = await ForeignUser.CreateAsync(source.Beside("home-image"), hasRuntime: true);
+        var image = await source.MakeImageAsync("cpu");
+        Assert.False(File.Exists(Path.Combine(image, "jobhost", "libcoreclr.so")), "the runtime is the base image's");
+        await user.RunSweepAsync(image);
     }
 }

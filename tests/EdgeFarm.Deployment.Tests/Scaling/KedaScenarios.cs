@@ -87,8 +87,8 @@ public sealed class KedaScenarios : IAsyncLifetime
         await keda.UntilAsync(replicas => replicas == 0, "all is done");
         var done = await AllDoneAsync("s-1", 1);
 
-        // The attempt that was handed back shows as one that its worker lost; it is no failure of the job.
-        Assert.All(done.Jobs.Single().Attempts.Where(a => a.Failure is not null), a => Assert.Equal(FailureType.WorkerLost, a.Failure!.Type));
+        // The attempt shows as handed back; that is no failure of the job and no loss of a worker.
+        Assert.All(done.Jobs.Single().Attempts.Where(a => a.Failure is not null), a => Assert.Equal(FailureType.HandedBack, a.Failure!.Type));
         Assert.Null(done.Jobs.Single().Attempts[^1].Failure);
     }
 

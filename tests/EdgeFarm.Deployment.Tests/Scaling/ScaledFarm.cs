@@ -1,7 +1,5 @@
 using System.Collections.Concurrent;
 using System.Collections.Immutable;
-using System.Net;
-using System.Net.Sockets;
 using EdgeFarm.Actors;
 using EdgeFarm.Actors.Persistence;
 using EdgeFarm.Actors.Workers;
@@ -11,6 +9,7 @@ using EdgeFarm.Core.Dispatch;
 using EdgeFarm.Core.Fleet;
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.Core.Measurements;
+using EdgeFarm.Deployment.Tests.Support;
 using EdgeFarm.Server.Hosting;
 
 namespace EdgeFarm.Deployment.Tests.Scaling;
@@ -36,7 +35,7 @@ internal sealed class ScaledFarm : IAsyncDisposable
     public static async Task<ScaledFarm> StartAsync()
     {
         var directory = System.IO.Directory.CreateTempSubdirectory("edgefarm-scaling-");
-        var (grpc, http) = (new ListenAddress("127.0.0.1", FreePort()), new ListenAddress("127.0.0.1", FreePort()));
+        var (grpc, http) = (new ListenAddress("127.0.0.1", Ports.Free()), new ListenAddress("127.0.0.1", Ports.Free()));
         var store = DiskArtifactStore.Open(Path.Combine(directory.FullName, "artifacts"), TimeProvider.System).Value;
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.SetMinimumLevel(LogLevel.Warning);
@@ -61,13 +60,6 @@ internal sealed class ScaledFarm : IAsyncDisposable
     {
         await StopAsync();
         _directory.Delete(recursive: true);
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 }
 

@@ -106,6 +106,26 @@ public sealed class CheckAndRebuildTests : IAsyncLifetime
         Assert.StartsWith("error: ", run.Errors, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Check_writes_its_document_also_when_it_could_not_begin()
+    {
+        Assert.Equal("invalid_argument", await ErrorAsync(2, "--data", "nowhere"));
+        await _farm.StopAsync();
+        SqliteConnection.ClearAllPools();
+        foreach (var file in Directory.GetFiles(_farm.Directory, "farm.db*"))
+        {
+            File.Delete(file);
+        }
+
+        await File.WriteAllTextAsync(Path.Combine(_farm.Directory, "farm.db"), "no database");
+        Assert.Equal("internal", await ErrorAsync(1, "--data", _farm.Directory));
+        Directory.Move(Path.Combine(_farm.Directory, "artifacts"), Path.Combine(_farm.Directory, "elsewhere"));
+        Assert.Equal("invalid_argument", await ErrorAsync(2, "--data", _farm.Directory));
+    }
+
+    private static async Task<string?> ErrorAsync(int exitCode, params string[] arguments) =>
+        JsonDocument.Parse((await RunAsync(["check", .. arguments, "--json"])).Expect(exitCode)).RootElement.GetProperty("error").GetProperty("code").GetString();
+
     private static Task<ToolRun> RunAsync(params string[] arguments) => Tool.RunAsync("dotnet", [Checkout.EdgeFarmDll, .. arguments]);
 
     private static string?[] Names(JsonElement finding) => [.. finding.GetProperty("named_by").EnumerateArray().Select(n => n.GetString())];

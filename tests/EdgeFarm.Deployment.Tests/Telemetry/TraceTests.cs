@@ -1,7 +1,3 @@
-using System.Diagnostics;
-using System.Net;
-using System.Net.Sockets;
-using System.Text;
 using EdgeFarm.Deployment.Tests.Support;
 
 namespace EdgeFarm.Deployment.Tests.Telemetry;
@@ -10,7 +6,6 @@ namespace EdgeFarm.Deployment.Tests.Telemetry;
 public sealed class TraceTests : IDisposable
 {
     private const string Sweep = "traced";
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(15);
 
     private readonly string _directory = Directory.CreateTempSubdirectory("edgefarm-trace-").FullName;
 
@@ -20,19 +15,19 @@ public sealed class TraceTests : IDisposable
     public async Task A_sweep_is_one_trace_from_submit_to_its_rows_and_logs_name_it()
     {
         await using var receiver = await OtlpReceiver.StartAsync();
-        var (grpc, http) = ($"http://127.0.0.1:{FreePort()}", $"http://127.0.0.1:{FreePort()}");
-        using var coordinator = new Node(
+        var (grpc, http) = ($"http://127.0.0.1:{Ports.Free()}", $"http://127.0.0.1:{Ports.Free()}");
+        using var coordinator = RoleProcess.Start(
             _directory,
             [("EDGEFARM__TELEMETRY__OTLP", receiver.Url), ("OTEL_BSP_SCHEDULE_DELAY", "200")],
             "coordinator", "--listen", grpc, "--http", http, "--data", In("farm"), "--verbose");
 
         // A worker by the standard variable.
-        using var worker = new Node(
+        using var worker = RoleProcess.Start(
             _directory,
             [("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.Url), ("OTEL_BSP_SCHEDULE_DELAY", "200"), ("EDGEFARM_MACHINE_LOCK", In("machine"))],
             "worker", "--farm", grpc, "--name", "w1", "--data", In("worker"), "--verbose");
         using var client = new HttpClient();
-        await UntilAsync(() => IsReadyAsync(client, http), "the coordinator is ready", coordinator, worker);
+        await RoleProcess.UntilAsync(() => IsReadyAsync(client, http), "the coordinator is ready", coordinator, worker);
         var file = In("sweep.yaml");
         await File.WriteAllTextAsync(file, """
             apiVersion: edgefarm/v1
@@ -45,7 +40,7 @@ public sealed class TraceTests : IDisposable
             """);
         var submitted = await Tool.RunAsync("dotnet", [Checkout.EdgeFarmDll, "submit", file, "--id", Sweep, "--wait", "--farm", grpc]);
         Assert.True(submitted.ExitCode == 0, $"{submitted.Errors}\n{coordinator.Log}\n{worker.Log}");
-        await UntilAsync(() => Task.FromResult(IsWhole(receiver.Spans)), "every span has arrived", coordinator, worker);
+        await RoleProcess.UntilAsync(() => Task.FromResult(IsWhole(receiver.Spans)), "every span has arrived", coordinator, worker);
 
         var spans = receiver.Spans;
         Assert.All(spans, s => Assert.Equal("EdgeFarm", s.Scope));
@@ -98,85 +93,5 @@ public sealed class TraceTests : IDisposable
         }
     }
 
-    private static async Task UntilAsync(Func<Task<bool>> condition, string what, params Node[] nodes)
-    {
-        var clock = Stopwatch.StartNew();
-        while (!await condition())
-        {
-            if (clock.Elapsed > Patience || nodes.Any(n => n.HasExited))
-            {
-                throw new TimeoutException($"not after {clock.Elapsed}: {what}\n{string.Join("\n---\n", nodes.Select(n => n.Log))}");
-            }
-
-            await Task.Delay(TimeSpan.FromMilliseconds(100));
-        }
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
-
     private string In(string name) => Path.Combine(_directory, name);
-
-    /// <summary>A role of the command line as a process.</summary>
-    private sealed class Node : IDisposable
-    {
-        private readonly Process _process;
-        private readonly StringBuilder _log = new();
-
-        public Node(string directory, (string Name, string Value)[] environment, params string[] arguments)
-        {
-            var info = new ProcessStartInfo("dotnet", [Checkout.EdgeFarmDll, .. arguments])
-            {
-                WorkingDirectory = directory,
-                RedirectStandardOutput = true,
-                RedirectStandardError = true,
-            };
-            foreach (var (name, value) in environment)
-            {
-                info.Environment[name] = value;
-            }
-
-            _process = Process.Start(info)!;
-            _process.OutputDataReceived += (_, e) => Append(e.Data);
-            _process.ErrorDataReceived += (_, e) => Append(e.Data);
-            _process.BeginOutputReadLine();
-            _process.BeginErrorReadLine();
-        }
-
-        public bool HasExited => _process.HasExited;
-
-        public string Log
-        {
-            get
-            {
-                lock (_log)
-                {
-                    return _log.ToString();
-                }
-            }
-        }
-
-        public void Dispose()
-        {
-            if (!_process.HasExited)
-            {
-                _process.Kill(entireProcessTree: true);
-                _process.WaitForExit();
-            }
-
-            _process.Dispose();
-        }
-
-        private void Append(string? line)
-        {
-            lock (_log)
-            {
-                _log.AppendLine(line);
-            }
-        }
-    }
 }

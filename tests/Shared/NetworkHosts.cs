@@ -1,6 +1,6 @@
 using System.Diagnostics;
 
-namespace EdgeFarm.Cluster.Tests.Harness;
+namespace EdgeFarm.Tests.Shared;
 
 /// <summary>Hosts of their own in network namespaces, on a bridge of this machine; each can be cut off and brought back.</summary>
 internal sealed class NetworkHosts : IDisposable
