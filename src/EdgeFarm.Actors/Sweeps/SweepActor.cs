@@ -19,7 +19,7 @@ namespace EdgeFarm.Actors.Sweeps;
 /// <param name="Cache">The result cache.</param>
 /// <param name="Metrics">Counts attempts.</param>
 /// <param name="Time">The clock.</param>
-/// <param name="SnapshotAfter">A snapshot is taken after so many journaled jobs and attempts.</param>
+/// <param name="SnapshotAfter">A snapshot is taken after so many ended attempts, and after at least half as many as the sweep has jobs.</param>
 /// <param name="Node">Told which sweeps live in this process.</param>
 internal sealed record SweepServices(
     IActorRef Dispatcher, IResultCache Cache, FarmMetrics Metrics, TimeProvider Time, int SnapshotAfter, NodeActivity Node);
@@ -37,6 +37,12 @@ internal sealed class SweepActor : UntypedPersistentActor
 
     private readonly record struct Waiting(SweepCommand Command, IActorRef? ReplyTo);
 
+    /// <summary>Comes after what is in the mailbox already, so that watchers get the changes of a burst in one message.</summary>
+    private sealed class Publish : INoSerializationVerificationNeeded, INotInfluenceReceiveTimeout
+    {
+        public static readonly Publish Instance = new();
+    }
+
     private sealed record CacheLookedUp(ImmutableArray<QueuedJob> Asked, ImmutableDictionary<Digest, JobOutcome> Found) : INoSerializationVerificationNeeded;
 
     private readonly string _id;
@@ -50,6 +56,7 @@ internal sealed class SweepActor : UntypedPersistentActor
     private SweepState _state;
     private IActorRef? _writingFor;
     private bool _writing;
+    private bool _publishing;
     private int _sinceSnapshot;
     private string _epoch = "";
 
@@ -122,18 +129,23 @@ internal sealed class SweepActor : UntypedPersistentActor
                 break;
             case SweepMessages.Started started when _state.Exists:
                 Run(_state.Started(started.Key, started.Worker, started.Device, _services.Time.GetUtcNow()));
-                Publish([started.Key.JobId]);
+                Changed(started.Key.JobId);
                 break;
             case SweepMessages.Requeued requeued when _state.Exists:
                 _state.Requeued(requeued.JobId);
-                Publish([requeued.JobId]);
+                Changed(requeued.JobId);
                 break;
             case SweepMessages.Progressed progressed when _state.Exists:
                 if (_state.Progress(progressed.Key, progressed.Fraction, progressed.Text))
                 {
-                    Publish([progressed.Key.JobId]);
+                    Changed(progressed.Key.JobId);
                 }
 
+                break;
+            case Publish:
+                _publishing = false;
+                _feed.Publish(_changed, _state, Self);
+                _changed.Clear();
                 break;
             case SweepMessages.Wake wake:
                 // Messages between coordinators may be lost. While results come in, the two may differ because more are under way; a
@@ -265,8 +277,7 @@ internal sealed class SweepActor : UntypedPersistentActor
             Run(decision.Effects);
             Run(effects.ToImmutable());
             replyTo?.Tell(Reply(null, decision.Events.OfType<SweepEvent.JobsRetried>().Sum(e => e.Jobs.Length)));
-            Publish(_changed);
-            _changed.Clear();
+            PublishSoon();
             TakeSnapshot();
             Next();
         });
@@ -298,27 +309,31 @@ internal sealed class SweepActor : UntypedPersistentActor
         }
     }
 
-    private void Weigh(SweepEvent happened) => _sinceSnapshot += happened switch
-    {
-        SweepEvent.PlanGrown grown => grown.Jobs.Length,
-        SweepEvent.AttemptsEnded ended => ended.Attempts.Length,
-        _ => 1,
-    };
+    /// <summary>A snapshot spares the replay of what happened to the jobs; the plan is in it as it is in the journal.</summary>
+    private void Weigh(SweepEvent happened) => _sinceSnapshot += happened is SweepEvent.AttemptsEnded ended ? ended.Attempts.Length : 0;
 
     private void TakeSnapshot()
     {
-        if (_sinceSnapshot >= _services.SnapshotAfter)
+        // It holds all jobs, so a sweep that took one after every so many ends would pay with the square of its size.
+        if (_sinceSnapshot >= Math.Max(_services.SnapshotAfter, _state.JobCount / 2) && !_state.IsEnded)
         {
             _sinceSnapshot = 0;
             SaveSnapshot(new SweepSaved(_state.ToSnapshot()));
         }
     }
 
-    private void Publish(IEnumerable<string> jobs)
+    private void Changed(string job)
     {
-        if (_state.Exists)
+        _changed.Add(job);
+        PublishSoon();
+    }
+
+    private void PublishSoon()
+    {
+        if (_state.Exists && !_publishing)
         {
-            _feed.Publish(jobs, _state, Self);
+            _publishing = true;
+            Self.Tell(Publish.Instance);
         }
     }
 

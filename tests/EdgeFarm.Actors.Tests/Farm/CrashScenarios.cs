@@ -66,14 +66,14 @@ public sealed class CrashScenarios : IDisposable
     {
         var runner = new TestRunner();
         runner.Hold("s-1/1");
-        var farm = await TestFarm.StartAsync(_directory.Path, configure: o => o with { SnapshotAfter = 3 });
+        var farm = await TestFarm.StartAsync(_directory.Path, configure: o => o with { SnapshotAfter = 2 });
         await using var worker = await TestWorker.StartAsync("w1", farm.Url, runner, _directory.Path, slots: 1);
         await farm.Farm.SubmitAsync(Submission("s-1"), default);
         await farm.UntilAsync("s-1", "s-1/2", JobStatus.Succeeded);
         await Wait.UntilAsync(() => CountAsync(farm, "select count(*) from snapshot", n => n > 0), "a snapshot is stored");
         await farm.DisposeAsync();
 
-        await using var again = await TestFarm.StartAsync(_directory.Path, farm.Port, o => o with { SnapshotAfter = 3 });
+        await using var again = await TestFarm.StartAsync(_directory.Path, farm.Port, o => o with { SnapshotAfter = 2 });
         await Wait.UntilAsync(() => runner.HasStarted("s-1/1"), "the pass runs");
         runner.Open("s-1/1");
         Assert.Equal(SweepStatus.Completed, (await again.FinishAsync("s-1")).Sweep.Status);
