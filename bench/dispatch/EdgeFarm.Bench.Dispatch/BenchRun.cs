@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime;
 using EdgeFarm.Actors.Persistence;
 using EdgeFarm.Core.Sweeps;
 
@@ -14,16 +15,21 @@ internal static class BenchRun
         var database = options.PostgreSql is { } connection
             ? FarmDatabaseOptions.PostgreSql(connection)
             : FarmDatabaseOptions.SqliteFile(Path.Combine(directory, "farm.db"));
-        Console.WriteLine($"# {database.Kind}, {options.Workers} workers x {options.Slots} slots, {Environment.ProcessorCount} cores, .NET {Environment.Version}");
+        Console.WriteLine($"# {database.Kind}, {options.Coordinators} coordinators, {options.Workers} workers x {options.Slots} slots, {Environment.ProcessorCount} cores, .NET {Environment.Version}");
         try
         {
-            await using (var farm = await BenchFarm.StartAsync(database))
+            await using (var peers = await BenchPeers.StartAsync(options.PostgreSql, options.Coordinators))
+            await using (var farm = await BenchFarm.StartAsync(database, peers.Cluster))
             {
-                await farm.StartWorkersAsync(options.Workers, options.Slots, directory);
-                await ThroughputAsync(farm, "warm-up", 1_000);
+                await farm.StartWorkersAsync(peers.Urls, options.Workers, options.Slots, directory);
+                if (options.WarmUp > 0)
+                {
+                    await ThroughputAsync(farm, peers, "warm-up", options.WarmUp);
+                }
+
                 foreach (var jobs in options.Jobs)
                 {
-                    await ThroughputAsync(farm, $"{jobs}", jobs);
+                    await ThroughputAsync(farm, peers, $"{jobs}", jobs);
                 }
 
                 if (options.Cached > 0)
@@ -53,12 +59,13 @@ internal static class BenchRun
         }
     }
 
-    private static async Task ThroughputAsync(BenchFarm farm, string name, int jobs)
+    private static async Task ThroughputAsync(BenchFarm farm, BenchPeers peers, string name, int jobs)
     {
         var sweep = $"b-{Guid.NewGuid():N}"[..12];
         var submission = NoOpSweeps.Make(sweep, jobs, sweep);
+        var (compiled, paused) = (JitInfo.GetCompilationTime(), GC.GetTotalPauseDuration());
         using var self = Process.GetCurrentProcess();
-        var (cpu, workerCpu, allocated) = (self.TotalProcessorTime, await farm.WorkerSecondsAsync(), GC.GetTotalAllocatedBytes());
+        var (cpu, peerCpu, workerCpu, allocated) = (self.TotalProcessorTime, await peers.CpuAsync(), await farm.WorkerSecondsAsync(), GC.GetTotalAllocatedBytes());
         var watch = Stopwatch.StartNew();
         await SubmitAsync(farm, submission);
         var submitted = watch.Elapsed;
@@ -72,7 +79,7 @@ internal static class BenchRun
         Check(starts.Count == jobs, $"{starts.Count} runs of {jobs} jobs");
         Console.WriteLine(
             $"throughput {name,8}: {jobs / ended.TotalSeconds,8:0} jobs/s to the last result ({submitted.TotalSeconds:0.00} s of it submission), {jobs / projected.TotalSeconds,8:0} to the last row; "
-            + $"coordinator {(self.TotalProcessorTime - cpu).TotalMicroseconds / jobs:0} us CPU and {(GC.GetTotalAllocatedBytes() - allocated) / 1024.0 / jobs:0.0} KiB allocated per job, "
+            + $"coordinators {((self.TotalProcessorTime - cpu).TotalSeconds + await peers.CpuAsync() - peerCpu) * 1e6 / jobs:0} us CPU ({(JitInfo.GetCompilationTime() - compiled).TotalMicroseconds / jobs:0} compiling, {(GC.GetTotalPauseDuration() - paused).TotalMicroseconds / jobs:0} paused for the collector) and {(GC.GetTotalAllocatedBytes() - allocated) / 1024.0 / jobs:0.0} KiB allocated per job, "
             + $"{Environment.WorkingSet >> 20} MiB resident; workers {(await farm.WorkerSecondsAsync() - workerCpu) * 1e6 / jobs:0} us per job; each job ran once");
     }
 

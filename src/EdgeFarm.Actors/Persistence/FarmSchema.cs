@@ -3,6 +3,9 @@ namespace EdgeFarm.Actors.Persistence;
 /// <summary>EdgeFarm's own tables, in SQL that SQLite and PostgreSQL both read. Times are Unix milliseconds.</summary>
 internal static class FarmSchema
 {
+    /// <summary>A failed job's status as the rows and their index have it.</summary>
+    public const string FailedJob = "5";
+
     /// <summary>Tables that the projection can make again from the journal.</summary>
     public static readonly string[] ReadModelTables = ["farm_sweeps", "farm_sweep_labels", "farm_sweep_sources", "farm_jobs", "farm_entries", "farm_metrics", "farm_offsets"];
 
@@ -40,7 +43,10 @@ internal static class FarmSchema
           id text primary key, sweep text not null, ordinal integer not null, status integer not null, document text not null)
         """,
         "create unique index if not exists farm_jobs_order on farm_jobs (sweep, ordinal)",
-        "create index if not exists farm_jobs_status on farm_jobs (sweep, status, ordinal)",
+
+        // Of jobs by status only the failed ones are asked for; an index of all would be written twice for each job.
+        "drop index if exists farm_jobs_status",
+        $"create index if not exists farm_jobs_failed on farm_jobs (sweep, ordinal) where status = {FailedJob}",
         """
         create table if not exists farm_entries (
           id text primary key, sweep text not null, sweep_created_at bigint not null, ordinal integer not null, model text not null,

@@ -45,7 +45,12 @@ internal static class RecordMapping
     public static void Put(this MapField<string, string> map, IEnumerable<KeyValuePair<string, string>> values) => map.Put(values, v => v);
 
     public static ImmutableSortedDictionary<string, TOut> Sorted<TIn, TOut>(this MapField<string, TIn> map, Func<TIn, TOut> convert) =>
-        map.Count == 0 ? NoEntries<TOut>.Value : map.ToImmutableSortedDictionary(p => p.Key, p => convert(p.Value), StringComparer.Ordinal);
+        map.Count switch
+        {
+            0 => NoEntries<TOut>.Value,
+            1 when map.First() is var (key, value) => NoEntries<TOut>.Value.Add(key, convert(value)),
+            _ => map.ToImmutableSortedDictionary(p => p.Key, p => convert(p.Value), StringComparer.Ordinal),
+        };
 
     public static ImmutableSortedDictionary<string, string> Sorted(this MapField<string, string> map) => map.Sorted(v => v);
 

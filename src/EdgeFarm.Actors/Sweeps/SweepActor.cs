@@ -19,7 +19,7 @@ namespace EdgeFarm.Actors.Sweeps;
 /// <param name="Cache">The result cache.</param>
 /// <param name="Metrics">Counts attempts.</param>
 /// <param name="Time">The clock.</param>
-/// <param name="SnapshotAfter">A snapshot is taken after so many ended attempts, and after at least half as many as the sweep has jobs.</param>
+/// <param name="SnapshotAfter">A snapshot is taken after so many ended attempts, and after no fewer than the sweep has jobs.</param>
 /// <param name="Node">Told which sweeps live in this process.</param>
 internal sealed record SweepServices(
     IActorRef Dispatcher, IResultCache Cache, FarmMetrics Metrics, TimeProvider Time, int SnapshotAfter, NodeActivity Node);
@@ -30,10 +30,16 @@ internal sealed record SweepServices(
 /// millisecond, whatever it holds).
 /// </summary>
 #pragma warning disable CA1001 // An actor ends with PostStop, which disposes what it owns.
-internal sealed class SweepActor : UntypedPersistentActor
+internal sealed class SweepActor : UntypedPersistentActor, IWithTimers
 #pragma warning restore CA1001
 {
     private static readonly TimeSpan IdleBeforeStop = TimeSpan.FromMinutes(2);
+
+    /// <summary>Akka's own receive timeout sets a timer anew for each message.</summary>
+    private sealed class IdleCheck : INoSerializationVerificationNeeded, INotInfluenceReceiveTimeout
+    {
+        public static readonly IdleCheck Instance = new();
+    }
 
     private readonly record struct Waiting(SweepCommand Command, IActorRef? ReplyTo);
 
@@ -57,6 +63,7 @@ internal sealed class SweepActor : UntypedPersistentActor
     private IActorRef? _writingFor;
     private bool _writing;
     private bool _publishing;
+    private long _usedAt;
     private int _sinceSnapshot;
     private string _epoch = "";
 
@@ -68,8 +75,10 @@ internal sealed class SweepActor : UntypedPersistentActor
         (_id, _services) = (id, services);
         _state = new SweepState(id);
         _feed = new ChangeFeed(services.Time);
-        SetReceiveTimeout(IdleBeforeStop);
+        _usedAt = services.Time.GetTimestamp();
     }
+
+    public ITimerScheduler Timers { get; set; } = null!;
 
     public override string PersistenceId => PersistenceIdOf(_id);
 
@@ -80,6 +89,7 @@ internal sealed class SweepActor : UntypedPersistentActor
     protected override void PreStart()
     {
         _services.Node.SweepStarted(_id);
+        Timers.StartPeriodicTimer(IdleCheck.Instance, IdleCheck.Instance, IdleBeforeStop / 4);
         base.PreStart();
     }
 
@@ -115,6 +125,11 @@ internal sealed class SweepActor : UntypedPersistentActor
 
     protected override void OnCommand(object message)
     {
+        if (message is not IdleCheck)
+        {
+            _usedAt = _services.Time.GetTimestamp();
+        }
+
         switch (message)
         {
             case SweepMessages.Execute execute:
@@ -185,8 +200,8 @@ internal sealed class SweepActor : UntypedPersistentActor
                 break;
             case DeleteSnapshotsSuccess or DeleteSnapshotsFailure:
                 break;
-            case ReceiveTimeout:
-                if (!_writing && !_feed.HasWatchers && (_state.IsEnded || !_state.Exists))
+            case IdleCheck:
+                if (_services.Time.GetElapsedTime(_usedAt) >= IdleBeforeStop && !_writing && !_feed.HasWatchers && (_state.IsEnded || !_state.Exists))
                 {
                     Context.Parent.Tell(new Passivate(PoisonPill.Instance));
                 }
@@ -314,8 +329,9 @@ internal sealed class SweepActor : UntypedPersistentActor
 
     private void TakeSnapshot()
     {
-        // It holds all jobs, so a sweep that took one after every so many ends would pay with the square of its size.
-        if (_sinceSnapshot >= Math.Max(_services.SnapshotAfter, _state.JobCount / 2) && !_state.IsEnded)
+        // It holds all jobs, so a sweep that took one after every so many ends would pay with the square of its size. It spares something
+        // when jobs were attempted more than once; before that the journal is read as fast.
+        if (_sinceSnapshot >= Math.Max(_services.SnapshotAfter, _state.JobCount) && !_state.IsEnded)
         {
             _sinceSnapshot = 0;
             SaveSnapshot(new SweepSaved(_state.ToSnapshot()));

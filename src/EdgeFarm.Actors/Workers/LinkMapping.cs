@@ -352,7 +352,7 @@ internal static class LinkMapping
     }
 
     private static ImmutableSortedDictionary<string, TOut> Sorted<TIn, TOut>(MapField<string, TIn> map, Func<TIn, TOut> convert) =>
-        map.Count == 0 ? RecordMapping.NoEntries<TOut>.Value : map.ToImmutableSortedDictionary(p => p.Key, p => convert(p.Value), StringComparer.Ordinal);
+        map.Sorted(convert);
 
     private static void Require(bool condition, string what)
     {
