@@ -92,7 +92,19 @@ internal sealed class BenchFarm : IAsyncDisposable
 
     public async Task<SweepView> ViewAsync(string sweep)
     {
-        await Queries.CaughtUpAsync(CancellationToken.None);
+        while (true)
+        {
+            try
+            {
+                await Queries.CaughtUpAsync(CancellationToken.None);
+                break;
+            }
+            catch (FarmUnavailableException)
+            {
+                // The rows of a large sweep come later than its last result.
+            }
+        }
+
         return (await Queries.FindSweepAsync(sweep, CancellationToken.None))!;
     }
 

@@ -49,12 +49,19 @@ internal sealed class SweepActor : UntypedPersistentActor, IWithTimers
         public static readonly Publish Instance = new();
     }
 
+    /// <summary>Hands the next part of what is ready over.</summary>
+    private sealed class HandOver : INoSerializationVerificationNeeded, INotInfluenceReceiveTimeout
+    {
+        public static readonly HandOver Instance = new();
+    }
+
     private sealed record CacheLookedUp(ImmutableArray<QueuedJob> Asked, ImmutableDictionary<Digest, JobOutcome> Found) : INoSerializationVerificationNeeded;
 
     private readonly string _id;
     private readonly SweepServices _services;
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly Queue<Waiting> _waiting = new();
+    private readonly Queue<ImmutableArray<QueuedJob>> _asking = new();
     private readonly SweepImpact _impact = new();
     private readonly HashSet<string> _changed = new(StringComparer.Ordinal);
     private readonly CancellationTokenSource _stopping = new();
@@ -63,6 +70,9 @@ internal sealed class SweepActor : UntypedPersistentActor, IWithTimers
     private IActorRef? _writingFor;
     private bool _writing;
     private bool _publishing;
+
+    /// <summary>Place in plan order up to which what is ready was handed over; null when all of it was.</summary>
+    private int? _handOverFrom;
     private long _usedAt;
     private int _sinceSnapshot;
     private string _epoch = "";
@@ -116,7 +126,7 @@ internal sealed class SweepActor : UntypedPersistentActor, IWithTimers
                 break;
             case RecoveryCompleted:
                 _changed.Clear();
-                Run(_state.Exists ? _state.Recover() : []);
+                HandAllOver();
                 break;
             default:
                 throw new InvalidOperationException($"the journal of sweep {_id} holds a {message.GetType().Name}");
@@ -138,7 +148,19 @@ internal sealed class SweepActor : UntypedPersistentActor, IWithTimers
                 _waiting.Enqueue(new Waiting(execute.Command, isAnswered ? Sender : null));
                 Next();
                 break;
+            case HandOver when _handOverFrom is { } from:
+                var (effects, next) = _state.Recover(from);
+                Run(effects);
+                _handOverFrom = next;
+                if (next is not null)
+                {
+                    Self.Tell(HandOver.Instance);
+                }
+
+                break;
             case CacheLookedUp looked:
+                _asking.Dequeue();
+                AskNext();
                 _waiting.Enqueue(new Waiting(Answer(looked), null));
                 Next();
                 break;
@@ -165,9 +187,9 @@ internal sealed class SweepActor : UntypedPersistentActor, IWithTimers
             case SweepMessages.Wake wake:
                 // Messages between coordinators may be lost. While results come in, the two may differ because more are under way; a
                 // sweep that is quiet and still differs hands its jobs over again.
-                if (_state.Exists && (wake.Epoch != _epoch || (_isQuiet && wake.Known is { } known && known != _state.Outstanding)))
+                if (wake.Epoch != _epoch || (_isQuiet && _handOverFrom is null && _asking.Count == 0 && wake.Known is { } known && known != _state.Outstanding))
                 {
-                    Run(_state.Recover());
+                    HandAllOver();
                 }
 
                 (_epoch, _isQuiet) = (wake.Epoch, true);
@@ -388,10 +410,39 @@ internal sealed class SweepActor : UntypedPersistentActor, IWithTimers
 
     private void Tell(DispatchInput input) => _services.Dispatcher.Tell(new DispatchMessages.Tell(input));
 
+    private void HandAllOver()
+    {
+        if (_state.Exists)
+        {
+            // One that is under way begins again: what it has done was for an earlier dispatcher.
+            if (_handOverFrom is null)
+            {
+                Self.Tell(HandOver.Instance);
+            }
+
+            _handOverFrom = 0;
+        }
+    }
+
     private void Ask(ImmutableArray<QueuedJob> jobs)
     {
-        var (log, id) = (_log, _id);
-        _services.Cache.LookupAsync([.. jobs.Select(j => j.Job.Action)], _stopping.Token).PipeTo(
+        _asking.Enqueue(jobs);
+        if (_asking.Count == 1)
+        {
+            AskNext();
+        }
+    }
+
+    /// <summary>One question at a time, and off this thread: SQLite's driver answers before it returns, and a plan may be a thousand questions.</summary>
+    private void AskNext()
+    {
+        if (!_asking.TryPeek(out var jobs))
+        {
+            return;
+        }
+
+        var (log, id, cache, stopping) = (_log, _id, _services.Cache, _stopping.Token);
+        Task.Run(() => cache.LookupAsync([.. jobs.Select(j => j.Job.Action)], stopping), stopping).PipeTo(
             Self,
             success: found => new CacheLookedUp(jobs, found),
             failure: e =>
