@@ -8,7 +8,7 @@ public sealed partial class SweepState
 {
     /// <summary>
     /// Changes the state by an event that is durable, and returns what must be done now. On replay the effects are dropped and
-    /// <see cref="Recover"/> is asked at the end. Never throws on an event that <see cref="Decide"/> gave for this state.
+    /// <see cref="Recover()"/> is asked at the end. Never throws on an event that <see cref="Decide"/> gave for this state.
     /// </summary>
     public ImmutableArray<SweepEffect> Apply(SweepEvent happened) => happened switch
     {

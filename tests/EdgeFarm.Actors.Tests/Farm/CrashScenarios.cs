@@ -68,7 +68,7 @@ public sealed class CrashScenarios : IDisposable
         runner.Hold("s-1/1");
 
         // As many attempts as the sweep has jobs must end before a snapshot pays.
-        runner.Outcome = lease => lease is { Job.Spec.Id: "s-1/2", Attempt: <= 4 }
+        runner.Outcome = lease => lease is { Job.Spec.Id: "s-1/0", Attempt: <= 4 }
             ? TestPlans.Succeed(lease) with { Result = null, Failure = new EdgeFarm.Core.Jobs.Failure(EdgeFarm.Core.Jobs.FailureType.Cancelled, "the machine is wanted back") }
             : TestPlans.Succeed(lease);
         var farm = await TestFarm.StartAsync(_directory.Path, configure: o => o with { SnapshotAfter = 2 });
