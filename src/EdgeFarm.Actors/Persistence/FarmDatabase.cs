@@ -42,8 +42,10 @@ public sealed class FarmDatabase(FarmDatabaseOptions options)
     // is acknowledged: with NORMAL a power cut could take a committed transaction back.
     internal const string SqlitePragmas = "PRAGMA synchronous=FULL; PRAGMA busy_timeout=15000;";
 
-    // Rows and their offset are taken back together, and the journal makes them again.
-    private const string SqliteRowsPragmas = "PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=15000;";
+    // Rows and their offset are taken back together, and the journal makes them again. Keys of the result cache are digests, so each new
+    // one falls into another page: the pages stay in memory (KiB, below 0), and the log is copied into the file when it is large (pages).
+    private const string SqliteRowsPragmas =
+        "PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=15000; PRAGMA cache_size=-32768; PRAGMA wal_autocheckpoint=8192;";
 
     // Any number that nothing else in the database takes a lock on.
     private const long SchemaLock = 0x4564676546617231;
