@@ -7,6 +7,7 @@ using EdgeFarm.Actors;
 using EdgeFarm.Actors.Hosting;
 using EdgeFarm.Actors.Persistence;
 using EdgeFarm.Actors.Workers;
+using EdgeFarm.Core.Dispatch;
 using EdgeFarm.Core.Sweeps;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 
@@ -24,9 +25,16 @@ internal sealed class BenchFarm : IAsyncDisposable
 
     public IFarmQueries Queries => _app.Services.GetRequiredService<IFarmQueries>();
 
-    public static async Task<BenchFarm> StartAsync(FarmDatabaseOptions database)
+    /// <summary>Where workers link to it.</summary>
+    public Uri Url => new(_app.Urls.Single());
+
+    public static async Task<BenchFarm> StartAsync(FarmDatabaseOptions database, FarmClusterOptions? cluster = null)
     {
-        var options = new FarmCoordinatorOptions(database);
+        var options = new FarmCoordinatorOptions(database)
+        {
+            Cluster = cluster,
+            Limits = cluster is null ? DispatchLimits.Embedded : DispatchLimits.Cluster,
+        };
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.SetMinimumLevel(LogLevel.Warning);
         builder.WebHost.ConfigureKestrel(k => k.Listen(IPAddress.Loopback, 0, l => l.Protocols = HttpProtocols.Http2));
@@ -40,19 +48,32 @@ internal sealed class BenchFarm : IAsyncDisposable
         return new BenchFarm(app);
     }
 
-    public async Task StartWorkersAsync(int workers, int slots, string directory)
+    public async Task StartWorkersAsync(IEnumerable<Uri> peers, int workers, int slots, string directory)
     {
         var info = new ProcessStartInfo("dotnet") { RedirectStandardInput = true, RedirectStandardOutput = true };
         string[] arguments =
         [
-            Assembly.GetExecutingAssembly().Location, "worker", new Uri(_app.Urls.Single()).ToString(),
+            Assembly.GetExecutingAssembly().Location, "worker", string.Join(',', peers.Prepend(Url)),
             workers.ToString(CultureInfo.InvariantCulture), slots.ToString(CultureInfo.InvariantCulture), directory,
         ];
         Array.ForEach(arguments, info.ArgumentList.Add);
         _workers = Process.Start(info)!;
-        while ((await Farm.FleetAsync(CancellationToken.None)).Workers.Length < workers)
+        while (await LinkedAsync() < workers)
         {
             await Task.Delay(50);
+        }
+    }
+
+    private async Task<int> LinkedAsync()
+    {
+        try
+        {
+            return (await Farm.FleetAsync(CancellationToken.None)).Workers.Length;
+        }
+        catch (FarmUnavailableException)
+        {
+            // The cluster forms.
+            return 0;
         }
     }
 
@@ -71,7 +92,19 @@ internal sealed class BenchFarm : IAsyncDisposable
 
     public async Task<SweepView> ViewAsync(string sweep)
     {
-        await Queries.CaughtUpAsync(CancellationToken.None);
+        while (true)
+        {
+            try
+            {
+                await Queries.CaughtUpAsync(CancellationToken.None);
+                break;
+            }
+            catch (FarmUnavailableException)
+            {
+                // The rows of a large sweep come later than its last result.
+            }
+        }
+
         return (await Queries.FindSweepAsync(sweep, CancellationToken.None))!;
     }
 

@@ -1,5 +1,7 @@
 using System.Diagnostics;
+using System.Runtime;
 using EdgeFarm.Actors.Persistence;
+using EdgeFarm.Core.Jobs;
 using EdgeFarm.Core.Sweeps;
 
 namespace EdgeFarm.Bench.Dispatch;
@@ -14,16 +16,21 @@ internal static class BenchRun
         var database = options.PostgreSql is { } connection
             ? FarmDatabaseOptions.PostgreSql(connection)
             : FarmDatabaseOptions.SqliteFile(Path.Combine(directory, "farm.db"));
-        Console.WriteLine($"# {database.Kind}, {options.Workers} workers x {options.Slots} slots, {Environment.ProcessorCount} cores, .NET {Environment.Version}");
+        Console.WriteLine($"# {database.Kind}, {options.Coordinators} coordinators, {options.Workers} workers x {options.Slots} slots, {Environment.ProcessorCount} cores, .NET {Environment.Version}");
         try
         {
-            await using (var farm = await BenchFarm.StartAsync(database))
+            await using (var peers = await BenchPeers.StartAsync(options.PostgreSql, options.Coordinators))
+            await using (var farm = await BenchFarm.StartAsync(database, peers.Cluster))
             {
-                await farm.StartWorkersAsync(options.Workers, options.Slots, directory);
-                await ThroughputAsync(farm, "warm-up", 1_000);
+                await farm.StartWorkersAsync(peers.Urls, options.Workers, options.Slots, directory);
+                if (options.WarmUp > 0)
+                {
+                    await ThroughputAsync(farm, peers, "warm-up", options.WarmUp);
+                }
+
                 foreach (var jobs in options.Jobs)
                 {
-                    await ThroughputAsync(farm, $"{jobs}", jobs);
+                    await ThroughputAsync(farm, peers, $"{jobs}", jobs);
                 }
 
                 if (options.Cached > 0)
@@ -53,12 +60,13 @@ internal static class BenchRun
         }
     }
 
-    private static async Task ThroughputAsync(BenchFarm farm, string name, int jobs)
+    private static async Task ThroughputAsync(BenchFarm farm, BenchPeers peers, string name, int jobs)
     {
         var sweep = $"b-{Guid.NewGuid():N}"[..12];
         var submission = NoOpSweeps.Make(sweep, jobs, sweep);
+        var (compiled, paused) = (JitInfo.GetCompilationTime(), GC.GetTotalPauseDuration());
         using var self = Process.GetCurrentProcess();
-        var (cpu, workerCpu, allocated) = (self.TotalProcessorTime, await farm.WorkerSecondsAsync(), GC.GetTotalAllocatedBytes());
+        var (cpu, peerCpu, workerCpu, allocated) = (self.TotalProcessorTime, await peers.CpuAsync(), await farm.WorkerSecondsAsync(), GC.GetTotalAllocatedBytes());
         var watch = Stopwatch.StartNew();
         await SubmitAsync(farm, submission);
         var submitted = watch.Elapsed;
@@ -72,7 +80,7 @@ internal static class BenchRun
         Check(starts.Count == jobs, $"{starts.Count} runs of {jobs} jobs");
         Console.WriteLine(
             $"throughput {name,8}: {jobs / ended.TotalSeconds,8:0} jobs/s to the last result ({submitted.TotalSeconds:0.00} s of it submission), {jobs / projected.TotalSeconds,8:0} to the last row; "
-            + $"coordinator {(self.TotalProcessorTime - cpu).TotalMicroseconds / jobs:0} us CPU and {(GC.GetTotalAllocatedBytes() - allocated) / 1024.0 / jobs:0.0} KiB allocated per job, "
+            + $"coordinators {((self.TotalProcessorTime - cpu).TotalSeconds + await peers.CpuAsync() - peerCpu) * 1e6 / jobs:0} us CPU ({(JitInfo.GetCompilationTime() - compiled).TotalMicroseconds / jobs:0} compiling, {(GC.GetTotalPauseDuration() - paused).TotalMicroseconds / jobs:0} paused for the collector) and {(GC.GetTotalAllocatedBytes() - allocated) / 1024.0 / jobs:0.0} KiB allocated per job, "
             + $"{Environment.WorkingSet >> 20} MiB resident; workers {(await farm.WorkerSecondsAsync() - workerCpu) * 1e6 / jobs:0} us per job; each job ran once");
     }
 
@@ -152,12 +160,13 @@ internal static class BenchRun
         var watch = Stopwatch.StartNew();
         await using var again = await BenchFarm.StartAsync(database);
         var started = watch.Elapsed;
+        var last = JobSpec.MakeId(sweep, jobs - 1);
         while (true)
         {
             try
             {
-                var answer = await again.Farm.SnapshotAsync(sweep, CancellationToken.None);
-                Check(answer.Value.Sweep.Counts.Values.Sum() == jobs, $"{answer.Value.Sweep.Counts.Values.Sum()} jobs after the restart");
+                var answer = await again.Farm.ExplainAsync(last, CancellationToken.None);
+                Check(answer.Value.Job.Status == JobStatus.Waiting, $"{last} is {answer.Value.Job.Status} after the restart");
                 break;
             }
             catch (EdgeFarm.Actors.FarmUnavailableException)
@@ -166,7 +175,15 @@ internal static class BenchRun
             }
         }
 
-        Console.WriteLine($"recovery {jobs,8} waiting jobs: coordinator up after {started.TotalSeconds:0.00} s, the sweep answers after {watch.Elapsed.TotalSeconds:0.00} s");
+        var answered = watch.Elapsed;
+        while ((await again.Farm.FleetAsync(CancellationToken.None)).QueueDepth.Values.Sum() < jobs)
+        {
+            await Task.Delay(50);
+        }
+
+        Console.WriteLine(
+            $"recovery {jobs,8} waiting jobs: coordinator up after {started.TotalSeconds:0.00} s, the sweep answers after {answered.TotalSeconds:0.00} s, "
+            + $"all jobs looked up in the cache and queued after {watch.Elapsed.TotalSeconds:0.00} s; {Environment.WorkingSet >> 20} MiB resident");
     }
 
     private static async Task SubmitAsync(BenchFarm farm, SweepSubmission submission)

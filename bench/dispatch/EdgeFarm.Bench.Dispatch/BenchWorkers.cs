@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Collections.Immutable;
 using System.Diagnostics;
 using Akka.Hosting;
 using EdgeFarm.Actors.Hosting;
@@ -12,7 +13,7 @@ namespace EdgeFarm.Bench.Dispatch;
 internal static class BenchWorkers
 {
     /// <summary>Runs until stdin closes. The line <c>starts</c> is answered with the runs since the last one, each as <c>JOB TIMESTAMP</c>, and a dot.</summary>
-    public static async Task<int> RunAsync(Uri farm, int workers, int slots, string directory)
+    public static async Task<int> RunAsync(ImmutableArray<Uri> farm, int workers, int slots, string directory)
     {
         var runner = new NoOpRunner();
         var builder = Host.CreateEmptyApplicationBuilder(null);
@@ -23,8 +24,11 @@ internal static class BenchWorkers
             for (var i = 0; i < workers; i++)
             {
                 var name = $"w{i}";
+
+                // Each begins with another coordinator.
+                var turn = i % farm.Length;
                 akka.WithFarmWorker(
-                    new FarmWorkerOptions(NoOpSweeps.Capability(name, slots), [farm]), runner, new DiskResultStore(Path.Combine(directory, name)));
+                    new FarmWorkerOptions(NoOpSweeps.Capability(name, slots), [.. farm[turn..], .. farm[..turn]]), runner, new DiskResultStore(Path.Combine(directory, name)));
             }
         });
         using var host = builder.Build();

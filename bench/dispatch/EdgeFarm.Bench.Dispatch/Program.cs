@@ -2,7 +2,8 @@ using EdgeFarm.Bench.Dispatch;
 
 return args switch
 {
-    ["worker", var farm, var workers, var slots, var directory] => await BenchWorkers.RunAsync(new Uri(farm), int.Parse(workers), int.Parse(slots), directory),
+    ["coordinator", var connection, var port, var ports] => await BenchPeers.RunAsync(connection, int.Parse(port), [.. ports.Split(',').Select(int.Parse)]),
+    ["worker", var farm, var workers, var slots, var directory] => await BenchWorkers.RunAsync([.. farm.Split(',').Select(u => new Uri(u))], int.Parse(workers), int.Parse(slots), directory),
     ["run", .. var rest] => await BenchRun.RunAsync(BenchOptions.Parse(rest)),
     _ => BenchOptions.Usage(),
 };

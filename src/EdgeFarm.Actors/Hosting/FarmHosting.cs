@@ -34,7 +34,7 @@ public sealed record FarmCoordinatorOptions(FarmDatabaseOptions Database)
     /// <summary>Tells whether an artifact is in the store, so that a cached result whose artifacts are gone is no hit; null trusts the cache.</summary>
     public Func<ArtifactRef, CancellationToken, Task<bool>>? ArtifactExists { get; init; }
 
-    /// <summary>A sweep's snapshot is taken after so many journaled jobs and attempts.</summary>
+    /// <summary>A sweep's snapshot is taken after so many ended attempts, and after no fewer than it has jobs.</summary>
     public int SnapshotAfter { get; init; } = 20_000;
 
     /// <summary>For the crash test; see <see cref="ProjectionWriter.RowsWritten"/>.</summary>

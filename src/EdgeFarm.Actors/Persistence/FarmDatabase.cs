@@ -53,8 +53,10 @@ public sealed class FarmDatabase(FarmDatabaseOptions options)
     // is acknowledged: with NORMAL a power cut could take a committed transaction back.
     internal const string SqlitePragmas = "PRAGMA synchronous=FULL; PRAGMA busy_timeout=15000;";
 
-    // Rows and their offset are taken back together, and the journal makes them again.
-    private const string SqliteRowsPragmas = "PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=15000;";
+    // Rows and their offset are taken back together, and the journal makes them again. Keys of the result cache are digests, so each new
+    // one falls into another page: the pages stay in memory (KiB, below 0), and the log is copied into the file when it is large (pages).
+    private const string SqliteRowsPragmas =
+        "PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=15000; PRAGMA cache_size=-32768; PRAGMA wal_autocheckpoint=8192;";
 
     // Any number that nothing else in the database takes a lock on.
     private const long SchemaLock = 0x4564676546617231;
@@ -101,7 +103,8 @@ public sealed class FarmDatabase(FarmDatabaseOptions options)
         foreach (var statement in statements)
         {
             // What is there is left alone: even 'if not exists' would wait for whoever writes to the table.
-            if (!await ExistsAsync(connection, FarmSchema.NameOf(statement), cancellationToken))
+            var (name, isDropped) = FarmSchema.ObjectOf(statement);
+            if (await ExistsAsync(connection, name, cancellationToken) == isDropped)
             {
                 // The one difference in the schema: the name of the type for bytes.
                 await connection.RunAsync(statement.Replace(" blob", " bytea", StringComparison.Ordinal), cancellationToken);

@@ -5,13 +5,16 @@ namespace EdgeFarm.Actors.Persistence;
 /// <summary>EdgeFarm's own tables, in SQL that SQLite and PostgreSQL both read. Times are Unix milliseconds.</summary>
 internal static partial class FarmSchema
 {
-    /// <summary>What a statement makes; each makes one thing, where it does not exist.</summary>
-    public static string NameOf(string statement) => Creation().Match(statement) is { Success: true } made
-        ? made.Groups[1].Value
-        : throw new InvalidOperationException($"the schema holds a statement that makes nothing: {statement}");
+    /// <summary>The table or index that a statement makes where it is missing, or drops where it is there.</summary>
+    public static (string Name, bool IsDropped) ObjectOf(string statement) => Object().Match(statement) is { Success: true } found
+        ? (found.Groups["name"].Value, found.Groups["drop"].Success)
+        : throw new InvalidOperationException($"the schema holds a statement that neither makes nor drops anything: {statement}");
 
-    [GeneratedRegex(@"^\s*create (?:unique )?(?:table|index) if not exists (\w+) ")]
-    private static partial Regex Creation();
+    [GeneratedRegex(@"^\s*(?:create (?:unique )?(?:table|index) if not exists|(?<drop>drop) (?:table|index) if exists) (?<name>\w+)")]
+    private static partial Regex Object();
+
+    /// <summary>A failed job's status as the rows and their index have it.</summary>
+    public const string FailedJob = "5";
 
     /// <summary>Tables that the projection can make again from the journal.</summary>
     public static readonly string[] ReadModelTables = ["farm_sweeps", "farm_sweep_labels", "farm_sweep_sources", "farm_jobs", "farm_entries", "farm_metrics", "farm_offsets"];
@@ -74,7 +77,10 @@ internal static partial class FarmSchema
           id text primary key, sweep text not null, ordinal integer not null, status integer not null, document text not null)
         """,
         "create unique index if not exists farm_jobs_order on farm_jobs (sweep, ordinal)",
-        "create index if not exists farm_jobs_status on farm_jobs (sweep, status, ordinal)",
+
+        // Of jobs by status only the failed ones are asked for; an index of all would be written twice for each job.
+        "drop index if exists farm_jobs_status",
+        $"create index if not exists farm_jobs_failed on farm_jobs (sweep, ordinal) where status = {FailedJob}",
         """
         create table if not exists farm_entries (
           id text primary key, sweep text not null, sweep_created_at bigint not null, ordinal integer not null, model text not null,

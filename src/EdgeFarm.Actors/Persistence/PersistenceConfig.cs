@@ -25,6 +25,12 @@ internal static class PersistenceConfig
                 parallelism = {{parallelism}}
                 tag-write-mode = Csv
 
+                # More rows than this go to the database as literals in one text, which takes a large plan ten times as long as row by row.
+                max-row-by-row-size = 1000000
+
+                # Events of a large plan have a thousand jobs each.
+                replay-batch-size = 100
+
                 # A database that restarts is back within seconds.
                 circuit-breaker.reset-timeout = 3s
               }

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Collections.Immutable;
 using System.Data.Common;
 using System.Text.Json;
@@ -5,6 +6,8 @@ using EdgeFarm.Actors.Serialization;
 using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Jobs;
 using Google.Protobuf;
+using Microsoft.Data.Sqlite;
+using SQLitePCL;
 
 namespace EdgeFarm.Actors.Persistence;
 
@@ -34,32 +37,67 @@ public sealed class SqlResultCache(FarmDatabase database, Func<ArtifactRef, Canc
 {
     private const int NearestCandidates = 200;
 
+    private static readonly RowStatement Results = new(
+        "farm_results",
+        "action",
+        [
+            ("action", ColumnType.Text), ("kind", ColumnType.Text), ("operation", ColumnType.Text), ("engine", ColumnType.Text),
+            ("components", ColumnType.Text), ("outcome", ColumnType.Bytes), ("job", ColumnType.Text), ("created_at", ColumnType.Bigint),
+        ],
+        ["outcome", "job", "created_at"]);
+
     /// <inheritdoc/>
     public async Task<ImmutableDictionary<Digest, JobOutcome>> LookupAsync(IReadOnlyCollection<Digest> actions, CancellationToken cancellationToken)
     {
         var found = ImmutableDictionary.CreateBuilder<Digest, JobOutcome>();
         await using var connection = await database.OpenRowsAsync(cancellationToken);
-        foreach (var chunk in actions.Distinct().Chunk(500))
+        foreach (var (action, bytes) in await FindAsync(connection, [.. actions.Distinct()], cancellationToken))
         {
-            var names = string.Join(",", chunk.Select((_, i) => $"@a{i}"));
-            var command = connection.Command($"select action, outcome from farm_results where action in ({names})");
-            for (var i = 0; i < chunk.Length; i++)
+            var outcome = Serialization.Wire.Outcome.Parser.ParseFrom(bytes).ToCore();
+            if (await ArtifactsExistAsync(outcome, cancellationToken))
             {
-                command.With($"a{i}", chunk[i].Hex);
-            }
-
-            var rows = await command.ReadAsync(r => (Digest.Parse(r.GetString(0)), (byte[])r.GetValue(1)), cancellationToken);
-            foreach (var (action, bytes) in rows)
-            {
-                var outcome = Serialization.Wire.Outcome.Parser.ParseFrom(bytes).ToCore();
-                if (await ArtifactsExistAsync(outcome, cancellationToken))
-                {
-                    found[action] = outcome;
-                }
+                found[action] = outcome;
             }
         }
 
         return found.ToImmutable();
+    }
+
+    private static async Task<List<(Digest Action, byte[] Outcome)>> FindAsync(DbConnection connection, Digest[] actions, CancellationToken cancellationToken)
+    {
+        if (connection is SqliteConnection sqlite)
+        {
+            return Find(sqlite, actions);
+        }
+
+        return await connection.Command("select action, outcome from farm_results where action = any(@actions)", ("actions", actions.Select(a => a.Hex).ToArray()))
+            .ReadAsync(r => (Digest.Parse(r.GetString(0)), (byte[])r.GetValue(1)), cancellationToken);
+    }
+
+    /// <summary>One prepared statement for all: a list of parameters is looked up by name, in a time that grows with its square.</summary>
+    private static List<(Digest Action, byte[] Outcome)> Find(SqliteConnection connection, Digest[] actions)
+    {
+        var found = new List<(Digest, byte[])>();
+        Check(raw.sqlite3_prepare_v2(connection.Handle!, "select outcome from farm_results where action = ?1", out var statement));
+        using (statement)
+        {
+            foreach (var action in actions)
+            {
+                Check(raw.sqlite3_bind_text(statement, 1, action.Hex));
+                var code = raw.sqlite3_step(statement);
+                if (code == raw.SQLITE_ROW)
+                {
+                    found.Add((action, raw.sqlite3_column_blob(statement, 0).ToArray()));
+                }
+
+                raw.sqlite3_reset(statement);
+                Check(code is raw.SQLITE_ROW or raw.SQLITE_DONE ? raw.SQLITE_OK : code);
+            }
+        }
+
+        return found;
+
+        void Check(int code) => SqliteException.ThrowExceptionForRC(code, connection.Handle);
     }
 
     /// <summary>
@@ -68,36 +106,51 @@ public sealed class SqlResultCache(FarmDatabase database, Func<ArtifactRef, Canc
     /// in the second.
     /// </summary>
     internal static async Task FillAsync(
-        DbConnection connection, DbTransaction transaction, IEnumerable<CacheFill> fills, DateTimeOffset now, CancellationToken cancellationToken)
+        DbConnection connection, DbTransaction transaction, IReadOnlyCollection<CacheFill> fills, DateTimeOffset now, CancellationToken cancellationToken)
     {
-        await using var command = connection.Command(
-            """
-            insert into farm_results (action, kind, operation, engine, components, outcome, job, created_at)
-            values (@action, @kind, @operation, @engine, @components, @outcome, @job, @created)
-            on conflict (action) do update set outcome = excluded.outcome, job = excluded.job, created_at = excluded.created_at
-            """,
-            ("action", ""),
-            ("kind", ""),
-            ("operation", ""),
-            ("engine", ""),
-            ("components", ""),
-            ("outcome", Array.Empty<byte>()),
-            ("job", ""),
-            ("created", now.UnixMilliseconds()));
-        command.Transaction = transaction;
-        foreach (var (job, outcome) in fills)
+        using var rows = RowWriter.Open(connection, transaction, Results);
+        var components = new ArrayBufferWriter<byte>(1024);
+        await using var json = new Utf8JsonWriter(components);
+        foreach (var (job, outcome) in Last(fills))
         {
             var spec = job.Spec;
-            var components = ActionDigest.Components(spec.Kind, spec.Operation, spec.Engine, spec.Parameters, job.Inputs);
-            command.Parameters["action"].Value = job.Action.Hex;
-            command.Parameters["kind"].Value = spec.Kind.ToString();
-            command.Parameters["operation"].Value = spec.Operation;
-            command.Parameters["engine"].Value = spec.Engine.Id;
-            command.Parameters["components"].Value = JsonSerializer.Serialize(components.Select(c => new[] { c.Key, c.Value }));
-            command.Parameters["outcome"].Value = outcome.Wire().ToByteArray();
-            command.Parameters["job"].Value = spec.Id;
-            await command.ExecuteNonQueryAsync(cancellationToken);
+            components.ResetWrittenCount();
+            json.Reset();
+            json.WriteStartArray();
+            foreach (var (name, text) in ActionDigest.Components(spec.Kind, spec.Operation, spec.Engine, spec.Parameters, job.Inputs))
+            {
+                json.WriteStartArray();
+                json.WriteStringValue(name);
+                json.WriteStringValue(text);
+                json.WriteEndArray();
+            }
+
+            json.WriteEndArray();
+            json.Flush();
+            rows.Set(0, job.Action.Hex);
+            rows.Set(1, spec.Kind.ToString());
+            rows.Set(2, spec.Operation);
+            rows.Set(3, spec.Engine.Id);
+            rows.Set(4, components.WrittenSpan);
+            rows.Set(5, outcome.Wire().ToByteArray());
+            rows.Set(6, spec.Id);
+            rows.Set(7, now.UnixMilliseconds());
+            rows.Add();
         }
+
+        await rows.FlushAsync(cancellationToken);
+    }
+
+    /// <summary>The last fill of each action.</summary>
+    private static IEnumerable<CacheFill> Last(IReadOnlyCollection<CacheFill> fills)
+    {
+        var last = new Dictionary<Digest, CacheFill>(fills.Count);
+        foreach (var fill in fills)
+        {
+            last[fill.Job.Action] = fill;
+        }
+
+        return last.Values;
     }
 
     /// <inheritdoc/>

@@ -14,6 +14,9 @@ internal sealed class FoldedSweep(string id)
     private readonly SweepImpact _impact = new();
     private readonly Dictionary<string, int> _ordinals = new(StringComparer.Ordinal);
     private readonly Dictionary<string, JobReport> _ends = new(StringComparer.Ordinal);
+
+    /// <summary>Jobs that entries name.</summary>
+    private readonly HashSet<string> _shown = new(StringComparer.Ordinal);
     private readonly HashSet<string> _changed = new(StringComparer.Ordinal);
     private readonly HashSet<string> _changedModels = new(StringComparer.Ordinal);
     private readonly List<CacheFill> _fills = [];
@@ -42,7 +45,7 @@ internal sealed class FoldedSweep(string id)
     /// <summary>Place of a job in plan order, from 0.</summary>
     public int Ordinal(string job) => _ordinals[job];
 
-    /// <summary>How a job ended, or null while it has not.</summary>
+    /// <summary>How a job that an entry shows ended, or null while it has not.</summary>
     public FinishedJob? EndOf(string job) => _ends.TryGetValue(job, out var end) ? new FinishedJob(end, State.AttemptsOf(job).Count) : null;
 
     public void Apply(SweepEvent happened, long sequenceNr)
@@ -65,11 +68,17 @@ internal sealed class FoldedSweep(string id)
                     _ordinals.Add(job.Id, _ordinals.Count);
                 }
 
-                _changedModels.UnionWith(grown.Entries.Select(e => e.Model));
+                foreach (var entry in grown.Entries)
+                {
+                    _changedModels.Add(entry.Model);
+                    _shown.Add(entry.ArtifactJob);
+                    _shown.Add(entry.BenchmarkJob);
+                    _shown.UnionWith(entry.EvaluationJobs);
+                }
 
                 break;
             case SweepEvent.AttemptsEnded ended:
-                foreach (var end in ended.Attempts.Where(e => e.Final))
+                foreach (var end in ended.Attempts.Where(e => e.Final && IsShown(e.Report.JobId)))
                 {
                     _ends[end.Report.JobId] = end.Report;
                 }
@@ -97,6 +106,9 @@ internal sealed class FoldedSweep(string id)
         _fills.Clear();
         IsNew = false;
     }
+
+    /// <summary>Whether an entry may ask how a job ended: it names it, or its artifact may come from it. The ends of others would only take memory.</summary>
+    private bool IsShown(string job) => _shown.Contains(job) || _impact.HasDependents(job);
 
     private void AddModels(IEnumerable<string> jobs) => _changedModels.UnionWith(jobs.Select(j => State.Job(j)?.Model).OfType<string>());
 }

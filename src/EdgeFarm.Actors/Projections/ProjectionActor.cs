@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using Akka;
 using Akka.Actor;
 using Akka.Event;
@@ -9,6 +8,7 @@ using Akka.Streams.Dsl;
 using EdgeFarm.Actors.Hosting;
 using EdgeFarm.Actors.Serialization;
 using EdgeFarm.Actors.Sweeps;
+using EdgeFarm.Core.Sweeps;
 
 namespace EdgeFarm.Actors.Projections;
 
@@ -27,7 +27,9 @@ internal sealed record RebuildStarted : IFarmMessage;
 /// </summary>
 internal sealed class ProjectionActor : UntypedActor, IWithTimers
 {
-    private const int MaxBatch = 500;
+    /// <summary>Most jobs and attempts of one transaction: a large plan is never in memory whole. Each event counts beside for what it costs itself.</summary>
+    private const long MaxWeight = 10_000;
+    private const long EventWeight = 20;
     private static readonly TimeSpan RestartAfter = TimeSpan.FromSeconds(1);
 
     private sealed class Begin : INotInfluenceReceiveTimeout, INoSerializationVerificationNeeded
@@ -130,7 +132,11 @@ internal sealed class ProjectionActor : UntypedActor, IWithTimers
         var fold = new Fold(_writer, _signal, journal, _materializer, offset);
         var (stream, done) = journal.AllEvents(Offset.Sequence(offset))
             .ViaMaterialized(KillSwitches.Single<EventEnvelope>(), Keep.Right)
-            .Batch(MaxBatch, first => ImmutableList.Create(first), (batch, next) => batch.Add(next))
+            .BatchWeighted(MaxWeight, Weight, first => new List<EventEnvelope> { first }, (batch, next) =>
+            {
+                batch.Add(next);
+                return batch;
+            })
             .SelectAsync(1, fold.WriteAsync)
             .ToMaterialized(Sink.Ignore<NotUsed>(), Keep.Both)
             .Run(_materializer);
@@ -139,13 +145,20 @@ internal sealed class ProjectionActor : UntypedActor, IWithTimers
         done.PipeTo(Self, success: _ => new Stopped(run, null), failure: e => new Stopped(run, e));
     }
 
+    private static long Weight(EventEnvelope envelope) => EventWeight + (envelope.Event as SweepRecord)?.Event switch
+    {
+        SweepEvent.PlanGrown grown => grown.Jobs.Length,
+        SweepEvent.AttemptsEnded ended => ended.Attempts.Length,
+        _ => 0,
+    };
+
     /// <summary>One run of the stream: the sweeps it has folded, and where it is.</summary>
     private sealed class Fold(ProjectionWriter writer, ProjectionSignal signal, SqlReadJournal journal, IMaterializer materializer, long offset)
     {
         private readonly Dictionary<string, FoldedSweep> _sweeps = new(StringComparer.Ordinal);
         private long _offset = offset;
 
-        public async Task<NotUsed> WriteAsync(ImmutableList<EventEnvelope> batch)
+        public async Task<NotUsed> WriteAsync(List<EventEnvelope> batch)
         {
             var since = FarmTraces.IsOn ? DateTimeOffset.UtcNow : default;
             var touched = new HashSet<FoldedSweep>();

@@ -1,4 +1,6 @@
+using System.Buffers;
 using System.Data.Common;
+using System.Text.Json;
 using EdgeFarm.Actors.Persistence;
 using EdgeFarm.Core.Sweeps;
 
@@ -14,6 +16,12 @@ internal sealed class ProjectionConflictException(long expected)
 internal sealed class ProjectionWriter(FarmDatabase database, TimeProvider time)
 {
     private const string Name = "sweeps";
+
+    private static readonly RowStatement Jobs = new(
+        "farm_jobs",
+        "id",
+        [("id", ColumnType.Text), ("sweep", ColumnType.Text), ("ordinal", ColumnType.Integer), ("status", ColumnType.Integer), ("document", ColumnType.Text)],
+        ["status", "document"]);
 
     /// <summary>For the crash test: runs when the rows are written and the offset is not.</summary>
     internal Func<Task>? RowsWritten { get; set; }
@@ -115,24 +123,22 @@ internal sealed class ProjectionWriter(FarmDatabase database, TimeProvider time)
 
     private static async Task WriteJobsAsync(DbConnection connection, DbTransaction transaction, FoldedSweep sweep, CancellationToken cancellationToken)
     {
-        await using var command = connection.Command(
-            """
-            insert into farm_jobs (id, sweep, ordinal, status, document) values (@id, @sweep, @ordinal, @status, @document)
-            on conflict (id) do update set status = excluded.status, document = excluded.document
-            """,
-            ("id", ""),
-            ("sweep", sweep.Id),
-            ("ordinal", 0),
-            ("status", 0),
-            ("document", ""));
-        command.Transaction = transaction;
+        using var rows = RowWriter.Open(connection, transaction, Jobs);
+        var document = new ArrayBufferWriter<byte>(1024);
+        await using var json = new Utf8JsonWriter(document);
         foreach (var job in sweep.Changed.Select(sweep.State.View).OfType<JobView>())
         {
-            command.Parameters["id"].Value = job.Id;
-            command.Parameters["ordinal"].Value = sweep.Ordinal(job.Id);
-            command.Parameters["status"].Value = (int)job.Status;
-            command.Parameters["document"].Value = ReadModelJson.Write(job);
-            await command.ExecuteNonQueryAsync(cancellationToken);
+            document.ResetWrittenCount();
+            json.Reset();
+            JobDocument.Write(json, job);
+            rows.Set(0, job.Id);
+            rows.Set(1, sweep.Id);
+            rows.Set(2, sweep.Ordinal(job.Id));
+            rows.Set(3, (int)job.Status);
+            rows.Set(4, document.WrittenSpan);
+            rows.Add();
         }
+
+        await rows.FlushAsync(cancellationToken);
     }
 }

@@ -19,6 +19,8 @@ internal static class ReadModelJson
 
     public static string Write<T>(T value) => JsonSerializer.Serialize(value, Options);
 
+    public static void Write<T>(Utf8JsonWriter json, T value) => JsonSerializer.Serialize(json, value, Options);
+
     public static T Read<T>(string json) => JsonSerializer.Deserialize<T>(json, Options)!;
 
     private sealed class DigestConverter : JsonConverter<Digest>

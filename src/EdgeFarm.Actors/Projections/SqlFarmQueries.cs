@@ -60,12 +60,11 @@ internal sealed class SqlFarmQueries(FarmDatabase database, ProjectionSignal sig
         await using var connection = await database.OpenRowsAsync(cancellationToken);
         var rows = await connection.Command(
             $"""
-            select document, ordinal from farm_jobs where sweep = @sweep and ordinal > @after {(failedOnly ? "and status = @failed" : "")}
+            select document, ordinal from farm_jobs where sweep = @sweep and ordinal > @after {(failedOnly ? $"and status = {FarmSchema.FailedJob}" : "")}
             order by ordinal limit @limit
             """,
             ("sweep", sweep),
             ("after", after is null ? -1 : Number(after[0], pageToken)),
-            ("failed", (int)JobStatus.Failed),
             ("limit", Limit(pageSize) + 1)).ReadAsync(r => (View: ReadModelJson.Read<JobView>(r.GetString(0)), Ordinal: r.GetInt64(1)), cancellationToken);
         var page = ToPage(rows, pageSize, r => PageToken.Write(r.Ordinal.Invariant()));
         return new Page<JobView>([.. page.Items.Select(r => r.View)], page.NextPageToken);

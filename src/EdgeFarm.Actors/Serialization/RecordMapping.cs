@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Runtime.InteropServices;
 using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Fleet;
 using EdgeFarm.Core.Jobs;
@@ -14,6 +15,14 @@ namespace EdgeFarm.Actors.Serialization;
 /// <summary>Core's values as records.proto and back.</summary>
 internal static class RecordMapping
 {
+    private static readonly ImmutableSortedSet<string> NoTexts = ImmutableSortedSet.Create<string>(StringComparer.Ordinal);
+
+    /// <summary>The empty map, which most messages hold several of.</summary>
+    internal static class NoEntries<T>
+    {
+        public static readonly ImmutableSortedDictionary<string, T> Value = ImmutableSortedDictionary.Create<string, T>(StringComparer.Ordinal);
+    }
+
     public static ByteString Wire(this Digest digest) =>
         digest.IsEmpty ? ByteString.Empty : ByteString.CopyFrom(Convert.FromHexString(digest.Hex));
 
@@ -36,11 +45,33 @@ internal static class RecordMapping
     public static void Put(this MapField<string, string> map, IEnumerable<KeyValuePair<string, string>> values) => map.Put(values, v => v);
 
     public static ImmutableSortedDictionary<string, TOut> Sorted<TIn, TOut>(this MapField<string, TIn> map, Func<TIn, TOut> convert) =>
-        map.ToImmutableSortedDictionary(p => p.Key, p => convert(p.Value), StringComparer.Ordinal);
+        map.Count switch
+        {
+            0 => NoEntries<TOut>.Value,
+            1 when map.First() is var (key, value) => NoEntries<TOut>.Value.Add(key, convert(value)),
+            _ => map.ToImmutableSortedDictionary(p => p.Key, p => convert(p.Value), StringComparer.Ordinal),
+        };
 
     public static ImmutableSortedDictionary<string, string> Sorted(this MapField<string, string> map) => map.Sorted(v => v);
 
-    public static ImmutableArray<TOut> Array<TIn, TOut>(this RepeatedField<TIn> field, Func<TIn, TOut> convert) => [.. field.Select(convert)];
+    public static ImmutableSortedSet<string> SortedSet(this RepeatedField<string> field) =>
+        field.Count == 0 ? NoTexts : field.ToImmutableSortedSet(StringComparer.Ordinal);
+
+    public static ImmutableArray<TOut> Array<TIn, TOut>(this RepeatedField<TIn> field, Func<TIn, TOut> convert)
+    {
+        if (field.Count == 0)
+        {
+            return [];
+        }
+
+        var values = new TOut[field.Count];
+        for (var i = 0; i < values.Length; i++)
+        {
+            values[i] = convert(field[i]);
+        }
+
+        return ImmutableCollectionsMarshal.AsImmutableArray(values);
+    }
 
     public static void Put<TIn, TOut>(this RepeatedField<TOut> field, ImmutableArray<TIn> values, Func<TIn, TOut> convert)
     {
@@ -257,7 +288,7 @@ internal static class RecordMapping
         LibraryVariant = r.LibraryVariant,
         LibraryDigest = r.LibraryDigest,
         Environment = r.Environment.Sorted(ToCore),
-        Flags = r.Flags.ToImmutableSortedSet(StringComparer.Ordinal),
+        Flags = r.Flags.SortedSet(),
         Warnings = [.. r.Warnings],
         Report = r.Report,
         Log = r.Log.ToDigest(),

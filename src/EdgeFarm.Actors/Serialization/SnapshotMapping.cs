@@ -59,7 +59,7 @@ internal static class SnapshotMapping
         j.Losses,
         j.NextAttempt,
         j.MinimumMemory,
-        j.Avoid.ToImmutableSortedSet(StringComparer.Ordinal),
+        j.Avoid.SortedSet(),
         j.Outputs.Sorted(RecordMapping.ToCore),
         j.Cached)
     {

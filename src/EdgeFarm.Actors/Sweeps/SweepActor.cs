@@ -19,7 +19,7 @@ namespace EdgeFarm.Actors.Sweeps;
 /// <param name="Cache">The result cache.</param>
 /// <param name="Metrics">Counts attempts.</param>
 /// <param name="Time">The clock.</param>
-/// <param name="SnapshotAfter">A snapshot is taken after so many journaled jobs and attempts.</param>
+/// <param name="SnapshotAfter">A snapshot is taken after so many ended attempts, and after no fewer than the sweep has jobs.</param>
 /// <param name="Node">Told which sweeps live in this process.</param>
 internal sealed record SweepServices(
     IActorRef Dispatcher, IResultCache Cache, FarmMetrics Metrics, TimeProvider Time, int SnapshotAfter, NodeActivity Node);
@@ -30,12 +30,30 @@ internal sealed record SweepServices(
 /// millisecond, whatever it holds).
 /// </summary>
 #pragma warning disable CA1001 // An actor ends with PostStop, which disposes what it owns.
-internal sealed class SweepActor : UntypedPersistentActor
+internal sealed class SweepActor : UntypedPersistentActor, IWithTimers
 #pragma warning restore CA1001
 {
     private static readonly TimeSpan IdleBeforeStop = TimeSpan.FromMinutes(2);
 
+    /// <summary>Akka's own receive timeout sets a timer anew for each message.</summary>
+    private sealed class IdleCheck : INoSerializationVerificationNeeded, INotInfluenceReceiveTimeout
+    {
+        public static readonly IdleCheck Instance = new();
+    }
+
     private readonly record struct Waiting(SweepCommand Command, IActorRef? ReplyTo);
+
+    /// <summary>Comes after what is in the mailbox already, so that watchers get the changes of a burst in one message.</summary>
+    private sealed class Publish : INoSerializationVerificationNeeded, INotInfluenceReceiveTimeout
+    {
+        public static readonly Publish Instance = new();
+    }
+
+    /// <summary>Hands the next part of what is ready over.</summary>
+    private sealed class HandOver : INoSerializationVerificationNeeded, INotInfluenceReceiveTimeout
+    {
+        public static readonly HandOver Instance = new();
+    }
 
     private sealed record CacheLookedUp(ImmutableArray<QueuedJob> Asked, ImmutableDictionary<Digest, JobOutcome> Found) : INoSerializationVerificationNeeded;
 
@@ -43,6 +61,7 @@ internal sealed class SweepActor : UntypedPersistentActor
     private readonly SweepServices _services;
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly Queue<Waiting> _waiting = new();
+    private readonly Queue<ImmutableArray<QueuedJob>> _asking = new();
     private readonly SweepImpact _impact = new();
     private readonly HashSet<string> _changed = new(StringComparer.Ordinal);
     private readonly CancellationTokenSource _stopping = new();
@@ -50,6 +69,11 @@ internal sealed class SweepActor : UntypedPersistentActor
     private SweepState _state;
     private IActorRef? _writingFor;
     private bool _writing;
+    private bool _publishing;
+
+    /// <summary>Place in plan order up to which what is ready was handed over; null when all of it was.</summary>
+    private int? _handOverFrom;
+    private long _usedAt;
     private int _sinceSnapshot;
     private string _epoch = "";
 
@@ -61,8 +85,10 @@ internal sealed class SweepActor : UntypedPersistentActor
         (_id, _services) = (id, services);
         _state = new SweepState(id);
         _feed = new ChangeFeed(services.Time);
-        SetReceiveTimeout(IdleBeforeStop);
+        _usedAt = services.Time.GetTimestamp();
     }
+
+    public ITimerScheduler Timers { get; set; } = null!;
 
     public override string PersistenceId => PersistenceIdOf(_id);
 
@@ -73,6 +99,7 @@ internal sealed class SweepActor : UntypedPersistentActor
     protected override void PreStart()
     {
         _services.Node.SweepStarted(_id);
+        Timers.StartPeriodicTimer(IdleCheck.Instance, IdleCheck.Instance, IdleBeforeStop / 4);
         base.PreStart();
     }
 
@@ -99,7 +126,7 @@ internal sealed class SweepActor : UntypedPersistentActor
                 break;
             case RecoveryCompleted:
                 _changed.Clear();
-                Run(_state.Exists ? _state.Recover() : []);
+                HandAllOver();
                 break;
             default:
                 throw new InvalidOperationException($"the journal of sweep {_id} holds a {message.GetType().Name}");
@@ -108,6 +135,11 @@ internal sealed class SweepActor : UntypedPersistentActor
 
     protected override void OnCommand(object message)
     {
+        if (message is not IdleCheck)
+        {
+            _usedAt = _services.Time.GetTimestamp();
+        }
+
         switch (message)
         {
             case SweepMessages.Execute execute:
@@ -116,31 +148,48 @@ internal sealed class SweepActor : UntypedPersistentActor
                 _waiting.Enqueue(new Waiting(execute.Command, isAnswered ? Sender : null));
                 Next();
                 break;
+            case HandOver when _handOverFrom is { } from:
+                var (effects, next) = _state.Recover(from);
+                Run(effects);
+                _handOverFrom = next;
+                if (next is not null)
+                {
+                    Self.Tell(HandOver.Instance);
+                }
+
+                break;
             case CacheLookedUp looked:
+                _asking.Dequeue();
+                AskNext();
                 _waiting.Enqueue(new Waiting(Answer(looked), null));
                 Next();
                 break;
             case SweepMessages.Started started when _state.Exists:
                 Run(_state.Started(started.Key, started.Worker, started.Device, _services.Time.GetUtcNow()));
-                Publish([started.Key.JobId]);
+                Changed(started.Key.JobId);
                 break;
             case SweepMessages.Requeued requeued when _state.Exists:
                 _state.Requeued(requeued.JobId);
-                Publish([requeued.JobId]);
+                Changed(requeued.JobId);
                 break;
             case SweepMessages.Progressed progressed when _state.Exists:
                 if (_state.Progress(progressed.Key, progressed.Fraction, progressed.Text))
                 {
-                    Publish([progressed.Key.JobId]);
+                    Changed(progressed.Key.JobId);
                 }
 
+                break;
+            case Publish:
+                _publishing = false;
+                _feed.Publish(_changed, _state, Self);
+                _changed.Clear();
                 break;
             case SweepMessages.Wake wake:
                 // Messages between coordinators may be lost. While results come in, the two may differ because more are under way; a
                 // sweep that is quiet and still differs hands its jobs over again.
-                if (_state.Exists && (wake.Epoch != _epoch || (_isQuiet && wake.Known is { } known && known != _state.Outstanding)))
+                if (wake.Epoch != _epoch || (_isQuiet && _handOverFrom is null && _asking.Count == 0 && wake.Known is { } known && known != _state.Outstanding))
                 {
-                    Run(_state.Recover());
+                    HandAllOver();
                 }
 
                 (_epoch, _isQuiet) = (wake.Epoch, true);
@@ -173,8 +222,8 @@ internal sealed class SweepActor : UntypedPersistentActor
                 break;
             case DeleteSnapshotsSuccess or DeleteSnapshotsFailure:
                 break;
-            case ReceiveTimeout:
-                if (!_writing && !_feed.HasWatchers && (_state.IsEnded || !_state.Exists))
+            case IdleCheck:
+                if (_services.Time.GetElapsedTime(_usedAt) >= IdleBeforeStop && !_writing && !_feed.HasWatchers && (_state.IsEnded || !_state.Exists))
                 {
                     Context.Parent.Tell(new Passivate(PoisonPill.Instance));
                 }
@@ -265,8 +314,7 @@ internal sealed class SweepActor : UntypedPersistentActor
             Run(decision.Effects);
             Run(effects.ToImmutable());
             replyTo?.Tell(Reply(null, decision.Events.OfType<SweepEvent.JobsRetried>().Sum(e => e.Jobs.Length)));
-            Publish(_changed);
-            _changed.Clear();
+            PublishSoon();
             TakeSnapshot();
             Next();
         });
@@ -298,27 +346,32 @@ internal sealed class SweepActor : UntypedPersistentActor
         }
     }
 
-    private void Weigh(SweepEvent happened) => _sinceSnapshot += happened switch
-    {
-        SweepEvent.PlanGrown grown => grown.Jobs.Length,
-        SweepEvent.AttemptsEnded ended => ended.Attempts.Length,
-        _ => 1,
-    };
+    /// <summary>A snapshot spares the replay of what happened to the jobs; the plan is in it as it is in the journal.</summary>
+    private void Weigh(SweepEvent happened) => _sinceSnapshot += happened is SweepEvent.AttemptsEnded ended ? ended.Attempts.Length : 0;
 
     private void TakeSnapshot()
     {
-        if (_sinceSnapshot >= _services.SnapshotAfter)
+        // It holds all jobs, so a sweep that took one after every so many ends would pay with the square of its size. It spares something
+        // when jobs were attempted more than once; before that the journal is read as fast.
+        if (_sinceSnapshot >= Math.Max(_services.SnapshotAfter, _state.JobCount) && !_state.IsEnded)
         {
             _sinceSnapshot = 0;
             SaveSnapshot(new SweepSaved(_state.ToSnapshot()));
         }
     }
 
-    private void Publish(IEnumerable<string> jobs)
+    private void Changed(string job)
     {
-        if (_state.Exists)
+        _changed.Add(job);
+        PublishSoon();
+    }
+
+    private void PublishSoon()
+    {
+        if (_state.Exists && !_publishing)
         {
-            _feed.Publish(jobs, _state, Self);
+            _publishing = true;
+            Self.Tell(Publish.Instance);
         }
     }
 
@@ -357,10 +410,39 @@ internal sealed class SweepActor : UntypedPersistentActor
 
     private void Tell(DispatchInput input) => _services.Dispatcher.Tell(new DispatchMessages.Tell(input));
 
+    private void HandAllOver()
+    {
+        if (_state.Exists)
+        {
+            // One that is under way begins again: what it has done was for an earlier dispatcher.
+            if (_handOverFrom is null)
+            {
+                Self.Tell(HandOver.Instance);
+            }
+
+            _handOverFrom = 0;
+        }
+    }
+
     private void Ask(ImmutableArray<QueuedJob> jobs)
     {
-        var (log, id) = (_log, _id);
-        _services.Cache.LookupAsync([.. jobs.Select(j => j.Job.Action)], _stopping.Token).PipeTo(
+        _asking.Enqueue(jobs);
+        if (_asking.Count == 1)
+        {
+            AskNext();
+        }
+    }
+
+    /// <summary>One question at a time, and off this thread: SQLite's driver answers before it returns, and a plan may be a thousand questions.</summary>
+    private void AskNext()
+    {
+        if (!_asking.TryPeek(out var jobs))
+        {
+            return;
+        }
+
+        var (log, id, cache, stopping) = (_log, _id, _services.Cache, _stopping.Token);
+        Task.Run(() => cache.LookupAsync([.. jobs.Select(j => j.Job.Action)], stopping), stopping).PipeTo(
             Self,
             success: found => new CacheLookedUp(jobs, found),
             failure: e =>

@@ -31,6 +31,9 @@ internal sealed class SweepImpact
         }
     }
 
+    /// <summary>Whether another job takes what a job makes.</summary>
+    public bool HasDependents(string job) => _dependents.ContainsKey(job);
+
     /// <summary>Adds the jobs that an applied event may have changed.</summary>
     public void Collect(SweepEvent happened, SweepState state, HashSet<string> changed)
     {
@@ -62,7 +65,7 @@ internal sealed class SweepImpact
     private void Collect(AttemptEnd end, HashSet<string> changed)
     {
         changed.Add(end.Report.JobId);
-        if (!end.Final)
+        if (!end.Final || !HasDependents(end.Report.JobId))
         {
             return;
         }
@@ -73,7 +76,12 @@ internal sealed class SweepImpact
         open.Push(end.Report.JobId);
         while (open.TryPop(out var job))
         {
-            foreach (var dependent in _dependents.GetValueOrDefault(job, []))
+            if (!_dependents.TryGetValue(job, out var dependents))
+            {
+                continue;
+            }
+
+            foreach (var dependent in dependents)
             {
                 changed.Add(dependent);
                 if (!end.Report.Outcome.IsSuccess && seen.Add(dependent))

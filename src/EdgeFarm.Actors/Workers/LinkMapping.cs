@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using EdgeFarm.Actors.Serialization;
 using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Dispatch;
 using EdgeFarm.Core.Fleet;
@@ -254,7 +255,7 @@ internal static class LinkMapping
             LibraryVariant = r.LibraryVariant,
             LibraryDigest = r.LibraryDigest,
             Environment = Sorted(r.Environment, ToCore),
-            Flags = r.Flags.ToImmutableSortedSet(StringComparer.Ordinal),
+            Flags = r.Flags.SortedSet(),
             Warnings = [.. r.Warnings],
             Report = r.Report,
             Log = ToDigest(r.Log),
@@ -351,7 +352,7 @@ internal static class LinkMapping
     }
 
     private static ImmutableSortedDictionary<string, TOut> Sorted<TIn, TOut>(MapField<string, TIn> map, Func<TIn, TOut> convert) =>
-        map.ToImmutableSortedDictionary(p => p.Key, p => convert(p.Value), StringComparer.Ordinal);
+        map.Sorted(convert);
 
     private static void Require(bool condition, string what)
     {

@@ -35,7 +35,11 @@ public sealed class DiskResultStore(string directory) : IResultStore
 
     private sealed record Write(AttemptKey Key, byte[]? Kept, TaskCompletionSource Done);
 
+    /// <summary>Guards what waits to be written; never held while the disk is waited for, because the worker's actor comes by here.</summary>
     private readonly Lock _lock = new();
+
+    /// <summary>Guards the file and what is known to be in it.</summary>
+    private readonly Lock _file = new();
     private readonly Dictionary<AttemptKey, byte[]> _live = [];
     private List<Write> _waiting = [];
     private bool _writing;
@@ -47,7 +51,7 @@ public sealed class DiskResultStore(string directory) : IResultStore
     public Task<ImmutableArray<PendingResult>> LoadAsync(CancellationToken cancellationToken) => Task.Run(
         () =>
         {
-            lock (_lock)
+            lock (_file)
             {
                 ReadLog();
                 return _live.Values.Select(Parse).ToImmutableArray();
@@ -105,7 +109,7 @@ public sealed class DiskResultStore(string directory) : IResultStore
             catch (Exception e)
             {
                 // What reached the file is unknown: it is read again before the next write, and a half-written record cut off.
-                lock (_lock)
+                lock (_file)
                 {
                     _read = false;
                 }
@@ -117,7 +121,7 @@ public sealed class DiskResultStore(string directory) : IResultStore
 
     private void WriteBatch(List<Write> batch)
     {
-        lock (_lock)
+        lock (_file)
         {
             ReadLog();
             using var log = new FileStream(LogPath, FileMode.OpenOrCreate, FileAccess.Write, FileShare.Read, 1);

@@ -142,9 +142,28 @@ internal sealed class WorkerLinkClient(
     {
         try
         {
-            await foreach (var message in outgoing.ReadAllAsync(cancellationToken))
+            var hinted = new WriteOptions(WriteFlags.BufferHint);
+            while (await outgoing.WaitToReadAsync(cancellationToken))
             {
-                await stream.WriteAsync(message, cancellationToken);
+                Link.WorkerMessage? credit = null;
+                while (outgoing.TryRead(out var message))
+                {
+                    if (message.Credit is not null)
+                    {
+                        // Credit is absolute: of several in a row of messages the last one says it all.
+                        credit = message;
+                        continue;
+                    }
+
+                    stream.WriteOptions = credit is not null || outgoing.TryPeek(out _) ? hinted : WriteOptions.Default;
+                    await stream.WriteAsync(message, cancellationToken);
+                }
+
+                if (credit is not null)
+                {
+                    stream.WriteOptions = WriteOptions.Default;
+                    await stream.WriteAsync(credit, cancellationToken);
+                }
             }
 
             await stream.CompleteAsync();

@@ -176,9 +176,9 @@ public sealed partial class DispatchState
             return false;
         }
 
-        foreach (var worker in host.Workers.Values.Where(w => w.ExclusiveFree))
+        foreach (var worker in host.Workers.Values)
         {
-            if (FindExclusive(worker) is { } bucket && DeviceFor(bucket, worker) is { } device)
+            if (worker.ExclusiveFree && FindExclusive(worker) is { } bucket && DeviceFor(bucket, worker) is { } device)
             {
                 Give(bucket, worker, device, now);
                 return true;
@@ -195,7 +195,7 @@ public sealed partial class DispatchState
         {
             while (FindShared(worker) is { } bucket)
             {
-                Give(bucket, worker, bucket.Signature.Devices(worker).First(), now);
+                Give(bucket, worker, bucket.Signature.FirstDevice(worker)!, now);
                 given++;
                 if (host.SharedTurn > 0 && --host.SharedTurn == 0)
                 {
@@ -210,12 +210,37 @@ public sealed partial class DispatchState
     /// <summary>The bucket whose first job a worker should get, or null.</summary>
     private Bucket? FindShared(WorkerNode worker)
     {
-        if (worker.SharedFree == 0 || !worker.Signatures.Exists(s => s.SharedWaiting > 0 && s.Devices(worker).Any()))
+        if (worker.SharedFree == 0 || !HasShared(worker))
         {
             return null;
         }
 
-        return _ring.Select(q => q.Shared.Find(b => b.Signature.Devices(worker).Any())).FirstOrDefault(b => b is not null);
+        foreach (var queue in _ring)
+        {
+            foreach (var bucket in queue.Shared)
+            {
+                if (bucket.Signature.FirstDevice(worker) is not null)
+                {
+                    return bucket;
+                }
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>Whether any shared job waits that a worker should get: with thousands of sweeps in the ring, most looks end here.</summary>
+    private static bool HasShared(WorkerNode worker)
+    {
+        foreach (var signature in worker.Signatures)
+        {
+            if (signature.SharedWaiting > 0 && signature.FirstDevice(worker) is not null)
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
     private Bucket? FindExclusive(WorkerNode worker) =>

@@ -69,7 +69,23 @@ internal sealed class WorkerNode(string name, HostNode host)
 
     public bool IsOpen => Link is not null && !Draining;
 
-    public int SharedFree => !IsOpen || Credit is not { } credit || InFlight.Any(f => f.Exclusive) ? 0 : Math.Max(0, credit.Shared - InFlight.Count);
+    public int SharedFree => !IsOpen || Credit is not { } credit || HasExclusiveInFlight ? 0 : Math.Max(0, credit.Shared - InFlight.Count);
+
+    private bool HasExclusiveInFlight
+    {
+        get
+        {
+            foreach (var (_, exclusive) in InFlight)
+            {
+                if (exclusive)
+                {
+                    return true;
+                }
+            }
+
+            return false;
+        }
+    }
 
     /// <summary>Whether it could finish such a job if it were asked to stop right after the start.</summary>
     public bool HasTimeFor(int seconds) => Capability.DrainTime is not { } drain || drain.TotalSeconds >= seconds;
@@ -282,6 +298,17 @@ internal sealed class Signature(JobDemand demand)
 
         var best = _bestScore ??= Eligible.Max(e => e.Value.Max(d => Score(e.Key, d)));
         return devices.Where(d => Score(worker, d) == best);
+    }
+
+    /// <summary>The first device of a worker to use, or null when the worker is not to be used.</summary>
+    public Device? FirstDevice(WorkerNode worker)
+    {
+        if (HasWishes)
+        {
+            return Devices(worker).FirstOrDefault();
+        }
+
+        return Eligible.TryGetValue(worker, out var devices) && devices.Length > 0 ? devices[0] : null;
     }
 
     /// <summary>Devices of a worker to use, among those that may be used.</summary>

@@ -1,4 +1,6 @@
+using System.Buffers;
 using System.Collections.Immutable;
+using System.Globalization;
 using System.Text.Json;
 using EdgeFarm.Core.Artifacts;
 using EdgeFarm.Core.Planning;
@@ -14,6 +16,17 @@ public static class ActionDigest
     /// <summary>Changes when the meaning of the components changes, so that old results are not taken for new ones.</summary>
     public const int SchemaVersion = 1;
 
+    private const string ParameterPrefix = "parameter.";
+    private const string InputPrefix = "input.";
+    private const int MaxNameOnStack = 256;
+    private static readonly string Schema = SchemaVersion.ToString(CultureInfo.InvariantCulture);
+
+    [ThreadStatic]
+    private static ArrayBufferWriter<byte>? _buffer;
+
+    [ThreadStatic]
+    private static Utf8JsonWriter? _json;
+
     /// <summary>Name and text of each component, in digest order.</summary>
     public static ImmutableArray<KeyValuePair<string, string>> Components(
         JobKind kind,
@@ -23,7 +36,7 @@ public static class ActionDigest
         ImmutableSortedDictionary<string, ArtifactRef> inputs)
     {
         var parts = ImmutableArray.CreateBuilder<KeyValuePair<string, string>>();
-        parts.Add(new("schema", SchemaVersion.ToString(System.Globalization.CultureInfo.InvariantCulture)));
+        parts.Add(new("schema", Schema));
         parts.Add(new("kind", kind.ToString()));
         parts.Add(new("operation", operation));
         parts.Add(new("engine", engine.Id));
@@ -31,12 +44,12 @@ public static class ActionDigest
         parts.Add(new("commit", engine.SourceCommit));
         foreach (var (name, value) in parameters)
         {
-            parts.Add(new($"parameter.{name}", value));
+            parts.Add(new(ParameterPrefix + name, value));
         }
 
         foreach (var (name, artifact) in inputs)
         {
-            parts.Add(new($"input.{name}", artifact.Digest.Hex));
+            parts.Add(new(InputPrefix + name, artifact.Digest.Hex));
         }
 
         return parts.ToImmutable();
@@ -54,19 +67,46 @@ public static class ActionDigest
         ImmutableSortedDictionary<string, string> parameters,
         ImmutableSortedDictionary<string, ArtifactRef> inputs)
     {
-        using var buffer = new MemoryStream();
-        using (var json = new Utf8JsonWriter(buffer))
+        // A sweep of a million jobs asks a million times and more: the buffers are kept, and the components are written without being made.
+        var buffer = _buffer ??= new ArrayBufferWriter<byte>(1024);
+        var json = _json ??= new Utf8JsonWriter(buffer);
+        buffer.ResetWrittenCount();
+        json.Reset(buffer);
+        json.WriteStartArray();
+        Put(json, "schema", Schema);
+        Put(json, "kind", kind.ToString());
+        Put(json, "operation", operation);
+        Put(json, "engine", engine.Id);
+        Put(json, "release", engine.Release);
+        Put(json, "commit", engine.SourceCommit);
+        foreach (var (name, value) in parameters)
         {
-            json.WriteStartArray();
-            foreach (var (name, value) in Components(kind, operation, engine, parameters, inputs))
-            {
-                json.WriteStringValue(name);
-                json.WriteStringValue(value);
-            }
-
-            json.WriteEndArray();
+            Put(json, ParameterPrefix, name, value);
         }
 
-        return Digest.Of(buffer.GetBuffer().AsSpan(0, (int)buffer.Length));
+        foreach (var (name, artifact) in inputs)
+        {
+            Put(json, InputPrefix, name, artifact.Digest.Hex);
+        }
+
+        json.WriteEndArray();
+        json.Flush();
+        return Digest.Of(buffer.WrittenSpan);
+    }
+
+    private static void Put(Utf8JsonWriter json, string name, string value)
+    {
+        json.WriteStringValue(name);
+        json.WriteStringValue(value);
+    }
+
+    private static void Put(Utf8JsonWriter json, string prefix, string name, string value)
+    {
+        var length = prefix.Length + name.Length;
+        Span<char> full = length <= MaxNameOnStack ? stackalloc char[length] : new char[length];
+        prefix.CopyTo(full);
+        name.CopyTo(full[prefix.Length..]);
+        json.WriteStringValue(full);
+        json.WriteStringValue(value);
     }
 }

@@ -43,6 +43,12 @@ internal sealed class SweepJob(JobSpec spec)
 
     public JobStatus Status { get; set; } = JobStatus.Blocked;
 
+    /// <summary>The job with its inputs, once it was asked for and until it succeeds: its digest takes longer than all else that is decided about it.</summary>
+    public ReadyJob? Ready { get; set; }
+
+    /// <summary>Its action digest once it was asked for; what it is of never changes again.</summary>
+    public Digest Action { get; set; }
+
     /// <summary>Inputs whose producer has not succeeded.</summary>
     public int Missing { get; set; }
 

@@ -8,7 +8,7 @@ public sealed partial class SweepState
 {
     /// <summary>
     /// Changes the state by an event that is durable, and returns what must be done now. On replay the effects are dropped and
-    /// <see cref="Recover"/> is asked at the end. Never throws on an event that <see cref="Decide"/> gave for this state.
+    /// <see cref="Recover()"/> is asked at the end. Never throws on an event that <see cref="Decide"/> gave for this state.
     /// </summary>
     public ImmutableArray<SweepEffect> Apply(SweepEvent happened) => happened switch
     {
@@ -27,6 +27,32 @@ public sealed partial class SweepState
     /// Repeating it is harmless.
     /// </summary>
     public ImmutableArray<SweepEffect> Recover() => IsEnded || !Exists ? [] : MakeReady(_order.Where(j => j.Status == JobStatus.Waiting));
+
+    /// <summary>
+    /// A part of <see cref="Recover()"/>, so that a sweep of a million jobs does other things in between: at most <see cref="MaxBatch"/> jobs
+    /// from a place in plan order on, and the place where to go on, or null at the end.
+    /// </summary>
+    public (ImmutableArray<SweepEffect> Effects, int? Next) Recover(int from)
+    {
+        if (IsEnded || !Exists)
+        {
+            return ([], null);
+        }
+
+        var part = new List<SweepJob>();
+        var next = from;
+        while (next < _order.Count && part.Count < MaxBatch)
+        {
+            if (_order[next].Status == JobStatus.Waiting)
+            {
+                part.Add(_order[next]);
+            }
+
+            next++;
+        }
+
+        return (MakeReady(part), next < _order.Count ? next : null);
+    }
 
     /// <summary>Jobs that are ready and have not ended: what a dispatcher should know of the sweep.</summary>
     public int Outstanding => _counts[(int)JobStatus.Waiting];

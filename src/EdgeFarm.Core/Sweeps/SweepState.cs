@@ -157,7 +157,7 @@ public sealed partial class SweepState
             job.Cached,
             job.Running?.Progress ?? 0,
             job.Running?.Text ?? "",
-            job.Missing == 0 ? Ready(job).Action : default,
+            job.Missing == 0 ? ActionOf(job) : default,
             job.Outputs)
         {
             MemoryBytes = spec.Requirements.MemoryBytes,
@@ -250,8 +250,15 @@ public sealed partial class SweepState
         }
     }
 
+    private Digest ActionOf(SweepJob job) => job.Action.IsEmpty ? Ready(job).Action : job.Action;
+
     private ReadyJob Ready(SweepJob job)
     {
+        if (job.Ready is { } known && ReferenceEquals(known.Spec, job.Spec))
+        {
+            return known;
+        }
+
         var inputs = ImmutableSortedDictionary.CreateBuilder<string, ArtifactRef>(StringComparer.Ordinal);
         foreach (var input in job.Spec.Inputs)
         {
@@ -259,7 +266,15 @@ public sealed partial class SweepState
         }
 
         var artifacts = inputs.ToImmutable();
-        return new ReadyJob(job.Spec, artifacts, ActionDigest.Of(job.Spec, artifacts));
+        if (job.Action.IsEmpty)
+        {
+            // Inputs do not change once they are known, and what else a job may get anew (its device group) is no part of the digest.
+            job.Action = ActionDigest.Of(job.Spec, artifacts);
+        }
+
+        var ready = new ReadyJob(job.Spec, artifacts, job.Action);
+        job.Ready = job.IsFinished ? null : ready;
+        return ready;
     }
 
     private QueuedJob Queued(SweepJob job) => new(
@@ -289,6 +304,10 @@ public sealed partial class SweepState
         _counts[(int)job.Status]--;
         _counts[(int)status]++;
         job.Status = status;
+        if (job.IsFinished)
+        {
+            job.Ready = null;
+        }
     }
 
     private void SetRunning(SweepJob job, RunningAttempt? running)

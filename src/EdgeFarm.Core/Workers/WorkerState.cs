@@ -14,6 +14,12 @@ public sealed class WorkerState
     private readonly int _slots;
     private readonly SortedDictionary<long, Attempt> _attempts = [];
     private string? _link;
+
+    /// <summary>Attempts whose child runs. Counted, because results that wait for their acknowledgement may be thousands.</summary>
+    private int _running;
+
+    /// <summary>How many of those own the machine.</summary>
+    private int _exclusive;
     private long _sequence;
     private DateTimeOffset? _drainDeadline;
     private bool _drained;
@@ -42,23 +48,9 @@ public sealed class WorkerState
         _attempts.Values.Where(a => a.Phase != Phase.Running).Select(a => new PendingResult(a.Lease, a.Outcome!));
 
     /// <summary>Free capacity now.</summary>
-    public WorkerCredit Credit
-    {
-        get
-        {
-            var running = 0;
-            var exclusive = false;
-            foreach (var attempt in _attempts.Values)
-            {
-                running += attempt.Phase == Phase.Running ? 1 : 0;
-                exclusive |= attempt.Phase == Phase.Running && attempt.Lease.Job.Spec.IsExclusive;
-            }
-
-            return IsDraining || exclusive
-                ? new WorkerCredit(0, false, _sequence)
-                : new WorkerCredit(Math.Max(0, _slots - running), running == 0, _sequence);
-        }
-    }
+    public WorkerCredit Credit => IsDraining || _exclusive > 0
+        ? new WorkerCredit(0, false, _sequence)
+        : new WorkerCredit(Math.Max(0, _slots - _running), _running == 0, _sequence);
 
     /// <summary>Handles one input. Effects are to be run in order; a crash may come between any two.</summary>
     public IReadOnlyList<WorkerEffect> Handle(WorkerInput input, DateTimeOffset now)
@@ -153,6 +145,8 @@ public sealed class WorkerState
         }
 
         _attempts.Add(offer.Lease.Fence, new Attempt(offer.Lease));
+        _running++;
+        _exclusive += offer.Lease.Job.Spec.IsExclusive ? 1 : 0;
         effects.Add(new WorkerEffect.Start(offer.Lease));
     }
 
@@ -177,6 +171,8 @@ public sealed class WorkerState
             return;
         }
 
+        _running--;
+        _exclusive -= attempt.Lease.Job.Spec.IsExclusive ? 1 : 0;
         if (attempt.Revoked)
         {
             _attempts.Remove(ended.Key.Fence);

@@ -113,7 +113,7 @@ public sealed class PostgresScenarios : IDisposable
         var database = FarmDatabaseOptions.PostgreSql(postgres.ConnectionString);
         var runner = new TestRunner();
         runner.Hold("s-1/1");
-        var farm = await TestFarm.StartAsync(_directory.Path, configure: o => o with { Database = database, SnapshotAfter = 3 });
+        var farm = await TestFarm.StartAsync(_directory.Path, configure: o => o with { Database = database, SnapshotAfter = 1 });
         await using var worker = await TestWorker.StartAsync("w1", farm.Url, runner, _directory.Path);
         Assert.True((await farm.Farm.SubmitAsync(Submission("s-1", "r", "content"), default)).IsOk);
         await Wait.UntilAsync(() => runner.HasStarted("s-1/1"), "the pass runs");

@@ -42,6 +42,25 @@ public sealed class SweepStateTests
     }
 
     [Fact]
+    public void What_is_ready_is_handed_over_in_parts_that_are_the_whole()
+    {
+        Submit([.. Enumerable.Range(0, 2500).Select(i => i % 2 == 0 ? Job($"s/{i}") : Job($"s/{i}", $"s/{i - 1}"))]);
+        Report(Done("s/0"));
+        var parts = new List<string[]>();
+        for (int? from = 0; from is { } at;)
+        {
+            (var effects, from) = _sweep.Recover(at);
+            parts.Add(Asked(effects));
+        }
+
+        Assert.Equal([1000, 250], parts.Select(p => p.Length));
+        Assert.Equal(Asked(_sweep.Recover()), parts.SelectMany(p => p));
+
+        static string[] Asked(ImmutableArray<SweepEffect> effects) =>
+            [.. effects.OfType<SweepEffect.AskCache>().SelectMany(a => a.Jobs).Select(j => j.Job.Spec.Id)];
+    }
+
+    [Fact]
     public void A_plan_that_hangs_in_the_air_is_refused()
     {
         Assert.NotNull(_sweep.Decide(new SweepCommand.Submit(Submission("s", [])), Now).Refusal);
