@@ -32,7 +32,7 @@ internal static class LocalForm
         if (!context.Json)
         {
             var weight = bits is { } b ? string.Create(CultureInfo.InvariantCulture, $", {b:0.00} bits per weight") : "";
-            foreach (var line in made.Results.SelectMany(r => Explanation(r.Result.Report)))
+            foreach (var line in made.Results.SelectMany(r => JsonDocuments.Explanation(r.Result.Report)))
             {
                 context.Terminal.Out.WriteLine(line);
             }
@@ -70,10 +70,6 @@ internal static class LocalForm
     /// <summary>Bits per weight, where the last job's report tells.</summary>
     private static double? Bits(LocalResult made) =>
         Parse(made.Results[^1].Result.Report) is JsonObject report && report["bits_per_weight"] is JsonValue value && value.TryGetValue<double>(out var bits) ? bits : null;
-
-    /// <summary>How a pass that had a choice came to it.</summary>
-    private static IEnumerable<string> Explanation(string report) =>
-        Parse(report) is JsonObject { } read && read["explanation"] is JsonArray lines ? lines.Select(l => l?.ToString() ?? "") : [];
 
     private static JsonNode? Parse(string report)
     {

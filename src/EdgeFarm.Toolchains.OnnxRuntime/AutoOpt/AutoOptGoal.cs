@@ -58,13 +58,16 @@ internal sealed record AutoOptGoal(Objective Objective, QualityMetric Metric, do
     /// <summary>Whether so much may be lost.</summary>
     public bool Allows(double? degradation) => degradation <= MaxDegradation + Rounding;
 
-    /// <summary>The cosine that a search which only knows cosines is given as its goal.</summary>
-    public double GoalCosine => Metric switch
+    /// <summary>
+    /// The cosine that a search which only knows cosines is given as its goal: half of what may be lost, because it reaches its goal barely
+    /// and on samples that it chose by, and the form is judged on others.
+    /// </summary>
+    public double SearchedCosine => Metric switch
     {
-        QualityMetric.Cosine => 1 - MaxDegradation,
+        QualityMetric.Cosine => 1 - (MaxDegradation / 2),
         // Of a vector and one that is off by e of its length at right angles.
-        QualityMetric.RelativeError => 1 / Math.Sqrt(1 + (MaxDegradation * MaxDegradation)),
-        // Classes tell nothing about cosines: what the pass takes by itself.
+        QualityMetric.RelativeError => 1 / Math.Sqrt(1 + (MaxDegradation * MaxDegradation / 4)),
+        // Classes tell nothing about cosines.
         _ => 0.98,
     };
 

@@ -195,9 +195,9 @@ internal static class AutoOptPlanner
         if (plan.Allows("int8") && Missed(trials, "static-int8", "smooth-int8"))
         {
             (string, string)[] reduced = saturates ? [("reduce_range", "true")] : [];
-            var goal = ("goal_cosine", plan.Problem.Goal.GoalCosine.ToString("0.#########", CultureInfo.InvariantCulture));
+            var goal = ("goal_cosine", plan.Problem.Goal.SearchedCosine.ToString("0.#########", CultureInfo.InvariantCulture));
             plan.Add(
-                "mixed-int8", "5-8", "static INT8 missed the goal: a joint search keeps in float what costs most",
+                "mixed-int8", "5-8", "static INT8 missed the goal: a joint search keeps in float what costs most; it is given half of what may be lost, because it is judged on other samples than it chose by",
                 (Mixed, [goal, .. reduced, .. plan.Samples]));
             if (graph.Normalizes && graph.Bytes(Multiplied) > 0)
             {

@@ -18,9 +18,7 @@ internal static class AutoOptReport
         var warnings = new List<string>();
         if (chosen.Candidate.IsSource || chosen.Candidate.Name == AutoOptPlanner.Optimized)
         {
-            warnings.Add(chosen.Candidate.IsSource
-                ? $"the model stands as it came: {found.Choice.Reason}"
-                : $"the model stays floating point, only rewritten: {(found.Choice.Reason.Contains("source", StringComparison.Ordinal) ? found.Choice.Reason : "no quantized form is better and keeps the goal")}");
+            warnings.Add($"the model {(chosen.Candidate.IsSource ? "stands as it came" : "stays floating point, only rewritten")}: {found.Choice.Reason}");
         }
 
         if (calibration is null)

@@ -37,9 +37,9 @@ internal sealed record SearchResult(
 internal sealed class AutoOptSearch(
     string sourcePath, string folder, AutoOptProblem problem, FormJudge judge, OrtSettings settings, CalibrationData? calibration, SearchLimits limits, PassContext context)
 {
-    // Few rounds tell who is out of the question, more who is ahead, the last ones decide.
+    // Few rounds tell who is out of the question, more who is ahead, the last ones decide. A busy machine takes the whole time that it is given.
     private const int FirstRounds = 8, MoreRounds = 24, LastRounds = 30;
-    private static readonly TimeSpan FirstLimit = TimeSpan.FromSeconds(8), MoreLimit = TimeSpan.FromSeconds(15), LastLimit = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan FirstLimit = TimeSpan.FromSeconds(3), MoreLimit = TimeSpan.FromSeconds(8), LastLimit = TimeSpan.FromSeconds(20);
 
     private readonly List<Trial> _trials = [];
     private readonly List<Exclusion> _excluded = [];

@@ -71,7 +71,8 @@ internal static class AutoOptSelection
             return Source(trials, string.Create(CultureInfo.InvariantCulture, $"every form that keeps the goal is slower than the source; the fastest, {fastest.Candidate.Name}, takes {fastest.Latency} of its time"));
         }
 
-        var tied = measured.Where(t => t.Latency!.Low <= fastest.Latency.High && t.Latency.Low <= 1).ToList();
+        var beaten = measured.Min(t => t.Latency!.High);
+        var tied = measured.Where(t => t.Latency!.Low <= beaten && t.Latency.Low <= 1).ToList();
         var least = tied.Min(t => t.Bytes);
         var chosen = tied.Where(t => t.Bytes <= least * SameSize).OrderBy(t => t.Candidate.Steps.Count).ThenBy(t => t.Latency!.Ratio).First();
         return chosen == fastest

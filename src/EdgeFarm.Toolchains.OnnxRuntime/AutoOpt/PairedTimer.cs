@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using EdgeFarm.Core.Jobs;
+using EdgeFarm.Core.Measurements;
 using EdgeFarm.ModelFormats.Npy;
 using EdgeFarm.Toolchains.OnnxRuntime.Engine;
 using Microsoft.ML.OnnxRuntime;
@@ -18,17 +19,20 @@ internal sealed class PairedTimer(IReadOnlyList<IReadOnlyDictionary<string, NpyA
     // A form's turn in a round lasts at least so long: a clock's tick and a stray interrupt weigh little against it.
     private static readonly TimeSpan Turn = TimeSpan.FromMilliseconds(5);
 
-    private const int WarmUpRuns = 3, MostRuns = 1000;
+    private const int WarmUpRuns = 3, MostRuns = 1000, MostRounds = 400;
 
     // Fewer rounds give no interval of the median.
     private const int LeastRounds = 6;
+
+    // An interval as narrow as this decides what is worth deciding.
+    private const double Settled = 0.04;
 
     // Threads of a session that is not running would spin into its neighbour's turn.
     private readonly OrtSettings _settings = settings with { Config = new Dictionary<string, string>(settings.Config, StringComparer.Ordinal) { ["session.force_spinning_stop"] = "1" } };
 
     /// <summary>Seconds of one run, by form and round.</summary>
-    /// <param name="paths">The forms; two or three, because all of them are in memory at once.</param>
-    /// <param name="rounds">Most rounds.</param>
+    /// <param name="paths">The forms; two or three, because all of them are in memory at once. What is wanted are the ratios of the first to the others.</param>
+    /// <param name="rounds">Rounds to begin with; there are more as long as a ratio's interval is wide.</param>
     /// <param name="limit">Time after which there are no more rounds than an interval needs.</param>
     /// <exception cref="FailureException">What ONNX Runtime has against one of them.</exception>
     public IReadOnlyList<IReadOnlyList<double>> Measure(IReadOnlyList<string> paths, int rounds, TimeSpan limit)
@@ -47,7 +51,7 @@ internal sealed class PairedTimer(IReadOnlyList<IReadOnlyDictionary<string, NpyA
             }
 
             var start = Stopwatch.GetTimestamp();
-            for (var round = 0; round < rounds && (round < LeastRounds || Stopwatch.GetElapsedTime(start) < limit); round++)
+            for (var round = 0; round < LeastRounds || (Stopwatch.GetElapsedTime(start) < limit && (round < rounds || (round < MostRounds && IsWide(forms)))); round++)
             {
                 for (var i = 0; i < forms.Count; i++)
                 {
@@ -62,6 +66,8 @@ internal sealed class PairedTimer(IReadOnlyList<IReadOnlyDictionary<string, NpyA
             forms.ForEach(f => f.Dispose());
         }
     }
+
+    private static bool IsWide(List<Form> forms) => forms.Skip(1).Any(f => LatencyRatio.Of(forms[0].Seconds, f.Seconds) is var r && r.High - r.Low > Settled * r.Ratio);
 
     private sealed class Form : IDisposable
     {
@@ -125,14 +131,15 @@ internal sealed class PairedTimer(IReadOnlyList<IReadOnlyDictionary<string, NpyA
                 Run(binding);
             }
 
-            var sum = TimeSpan.Zero;
-            for (var i = 0; i < _repeats; i++)
+            var runs = new double[_repeats];
+            for (var i = 0; i < runs.Length; i++)
             {
                 cancellation.ThrowIfCancellationRequested();
-                sum += Run(binding);
+                runs[i] = Run(binding).TotalSeconds;
             }
 
-            Seconds.Add(sum.TotalSeconds / _repeats);
+            // What interrupts one run says nothing about the form.
+            Seconds.Add(Statistics.Median(runs)!.Value);
         }
 
         public void Dispose()
