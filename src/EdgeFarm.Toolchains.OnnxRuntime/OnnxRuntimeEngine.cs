@@ -83,6 +83,7 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
                 Calibration = calibration,
                 Threads = job.AutoThreads,
                 Provider = job.DeviceId,
+                Progress = job.Progress,
             },
             job.Log,
             cancellation);

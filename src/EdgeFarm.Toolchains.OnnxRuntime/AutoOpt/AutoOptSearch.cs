@@ -41,6 +41,8 @@ internal sealed class AutoOptSearch(
     private const int FirstRounds = 8, MoreRounds = 24, LastRounds = 30;
     private static readonly TimeSpan FirstLimit = TimeSpan.FromSeconds(3), MoreLimit = TimeSpan.FromSeconds(8), LastLimit = TimeSpan.FromSeconds(20);
 
+    private const double PlannedPart = 0.5, MadePart = 0.8;
+
     private readonly List<Trial> _trials = [];
     private readonly List<Exclusion> _excluded = [];
     private readonly Dictionary<Candidate, (string Path, OnnxOptimizeResult Made)> _made = [];
@@ -58,14 +60,15 @@ internal sealed class AutoOptSearch(
             MeetsGoal = true,
             Latency = LatencyRatio.Same,
         });
-        Try(AutoOptPlanner.Plan(problem));
-        Try(AutoOptPlanner.Refine(problem, _trials));
+        Try(AutoOptPlanner.Plan(problem), 0, PlannedPart);
+        Try(AutoOptPlanner.Refine(problem, _trials), PlannedPart, MadePart);
         var objective = problem.Goal.Objective;
         var contenders = AutoOptSelection.Contenders(_trials, objective);
         if (contenders.Count > 1 || objective == Objective.Size)
         {
             foreach (var contender in contenders)
             {
+                context.Progress(MadePart, $"measuring {contender.Candidate.Name}");
                 Time(contender, MoreRounds, MoreLimit);
             }
         }
@@ -84,11 +87,14 @@ internal sealed class AutoOptSearch(
     /// <summary>The file of a form that was made, and how.</summary>
     public (string Path, OnnxOptimizeResult Made) Made(Trial trial) => _made[trial.Candidate];
 
-    private void Try(AutoOptPlan plan)
+    // The work of the plan is the part of all from one fraction to another.
+    private void Try(AutoOptPlan plan, double from, double to)
     {
         _excluded.AddRange(plan.Excluded);
-        foreach (var candidate in plan.Candidates)
+        for (var i = 0; i < plan.Candidates.Count; i++)
         {
+            var candidate = plan.Candidates[i];
+            context.Progress(from + ((to - from) * i / plan.Candidates.Count), $"making {candidate.Name}");
             context.Cancellation.ThrowIfCancellationRequested();
             if (_trials.Count > limits.MaxForms)
             {
@@ -173,6 +179,7 @@ internal sealed class AutoOptSearch(
 
     private (Choice Choice, LatencyRatio? AgainstSource, LatencyRatio? AgainstSingle) Confirm(Choice choice, Trial? single)
     {
+        context.Progress(MadePart, "measuring the choice side by side");
         var rival = single is not null && single.Candidate != choice.Trial.Candidate ? single : null;
         string[] paths = rival is null ? [PathOf(choice.Trial), sourcePath] : [PathOf(choice.Trial), sourcePath, PathOf(rival)];
         var seconds = _timer.Measure(paths, LastRounds, LastLimit);

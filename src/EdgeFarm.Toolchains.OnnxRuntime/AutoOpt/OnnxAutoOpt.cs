@@ -45,6 +45,7 @@ public sealed class OnnxAutoOpt : OnnxPass
         new("provider", PassParameterKind.Text, Auto, "execution provider to measure on: auto takes that of the device that the job runs on"),
         new("judged_samples", PassParameterKind.Integer, "32", "samples that forms are judged on, never more than half of all; the rest calibrates") { Minimum = 1, Maximum = 100_000 },
         new("max_samples", PassParameterKind.Integer, "64", "most samples that a pass calibrates on; 0 for all") { Minimum = 0, Maximum = int.MaxValue },
+        new("dims", PassParameterKind.Text, "", "without calibration data: shapes of inputs that the model leaves open, as input=1,512;state=2,1,128"),
         new("max_forms", PassParameterKind.Integer, "24", "most forms that are made") { Minimum = 1, Maximum = 1000 },
         new("max_seconds", PassParameterKind.Number, "900", "time after which no further form is made, s") { Minimum = 1, Maximum = 14_000 },
     ];
@@ -52,6 +53,7 @@ public sealed class OnnxAutoOpt : OnnxPass
     /// <inheritdoc/>
     protected override PassReport Run(OnnxModel model, PassArguments arguments, PassContext context)
     {
+        context.Progress(0, "running the source");
         var folder = Directory.CreateTempSubdirectory("edgefarm-auto-");
         var keepsFolder = false;
         try
@@ -127,13 +129,13 @@ public sealed class OnnxAutoOpt : OnnxPass
         return true;
     }
 
-    private static (FormJudge Judge, CalibrationData? Calibration) Judge(string path, OrtSettings settings, long[]? labels, PassArguments arguments, PassContext context)
+    private (FormJudge Judge, CalibrationData? Calibration) Judge(string path, OrtSettings settings, long[]? labels, PassArguments arguments, PassContext context)
     {
         using var source = OrtSession.Load(path, settings with { AllowSpinning = false });
         var wanted = arguments.Integer("judged_samples");
         if (context.Calibration is not { } data)
         {
-            var shapes = ModelInputs.Shapes(source, new Dictionary<string, long[]>());
+            var shapes = ModelInputs.Shapes(source, Dims(arguments.Text("dims")));
             return (FormJudge.Capture(source, SampleSource.Seeded(source, shapes, JudgedSeed, Math.Min(wanted, SyntheticSamples)), null, context.Cancellation), null);
         }
 
@@ -141,6 +143,20 @@ public sealed class OnnxAutoOpt : OnnxPass
         var (calibrating, judged) = HeldOutSamples.Split(data.Samples, all.Count, all.Batch, wanted);
         var own = labels is null ? null : judged.Rows.Where(r => r < labels.Length).Select(r => labels[r]).ToArray();
         return (FormJudge.Capture(source, SampleSource.From(source, judged, 0), own, context.Cancellation), new CalibrationData(calibrating, data.Synthetic));
+    }
+
+    private Dictionary<string, long[]> Dims(string text)
+    {
+        var dims = new Dictionary<string, long[]>(StringComparer.Ordinal);
+        foreach (var part in text.Split(';', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
+        {
+            var at = part.LastIndexOf('=');
+            var shape = part[(at + 1)..].Split(',').Select(d => long.TryParse(d, NumberStyles.None, CultureInfo.InvariantCulture, out var dim) ? dim : -1).ToArray();
+            dims[part[..Math.Max(0, at)].Trim()] = at > 0 && shape.All(d => d > 0) ? shape
+                : throw new FailureException(Failure.InvalidInput($"{Type}: dims '{part}' is not a name and a list of positive dimensions, as input=1,512"));
+        }
+
+        return dims;
     }
 
     private AutoOptGoal Goal(PassArguments arguments, FormJudge judge, bool hasLabels)

@@ -16,6 +16,9 @@ public sealed record OnnxOptimizeRequest(string ModelPath, string OutputPath, IR
     /// <summary>Threads that passes may use; 0 for the cores that this process may use.</summary>
     public int Threads { get; init; }
 
+    /// <summary>Takes how far a long pass is, 0 to 1, and what it is doing.</summary>
+    public Action<double, string> Progress { get; init; } = (_, _) => { };
+
     /// <summary>Execution provider or device that the result is meant for, for passes that measure.</summary>
     public string Provider { get; init; } = "cpu";
 }
@@ -87,6 +90,7 @@ public static class OnnxOptimizer
             Calibration = request.Calibration,
             Threads = request.Threads > 0 ? request.Threads : Math.Max(1, Environment.ProcessorCount),
             Provider = request.Provider,
+            Progress = request.Progress,
         };
         try
         {

@@ -63,6 +63,9 @@ public sealed class PassContext
     /// <summary>Takes lines for the job's log.</summary>
     public Action<string> Log { get; init; } = _ => { };
 
+    /// <summary>Takes how far the pass is, 0 to 1, and what it is doing.</summary>
+    public Action<double, string> Progress { get; init; } = (_, _) => { };
+
     /// <summary>Calibration samples; null where none were given.</summary>
     public CalibrationData? Calibration { get; init; }
 

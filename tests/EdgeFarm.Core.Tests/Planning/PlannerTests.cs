@@ -75,7 +75,7 @@ public sealed class PlannerTests
         var passes = plan.Jobs.Where(j => j.Operation == "OnnxAutoOpt").ToList();
         Assert.Equal(["ocr|onnxruntime|small|0", "ocr|onnxruntime|small|1", "ocr|onnxruntime|large|0"], passes.Select(j => j.DeviceGroup));
         Assert.All(passes, j => Assert.True(j.IsExclusive && !j.IsCacheable));
-        Assert.Equal("device.kind", Assert.Single(passes[0].Requirements.Properties).Name);
+        Assert.Equal("device.kind", Assert.Single(passes[0].Requirements.Properties).Property);
         Assert.Single(plan.Jobs, j => j.Operation == "OnnxDynamicQuantization");
 
         // Each is a form of its own: measured where it was chosen, and judged by itself.

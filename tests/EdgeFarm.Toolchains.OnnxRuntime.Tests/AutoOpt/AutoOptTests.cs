@@ -70,7 +70,7 @@ public sealed class AutoOptTests : IDisposable
     [Fact]
     public void Without_samples_the_choice_is_made_on_random_input_and_marked()
     {
-        var outcome = OnnxOptimizer.Run(new OnnxOptimizeRequest(TestFiles.Digits, _directory["out.onnx"], [Step(("max_forms", "2"))]) { Threads = 1 });
+        var outcome = OnnxOptimizer.Run(new OnnxOptimizeRequest(TestFiles.Digits, _directory["out.onnx"], [Step(("max_forms", "1"), ("dims", "image=1,1,16,16"))]) { Threads = 1 });
         Assert.True(outcome.IsOk, outcome.Failure?.Message);
         var report = outcome.Value.Passes[0];
         Assert.True(report.Synthetic);
@@ -83,7 +83,7 @@ public sealed class AutoOptTests : IDisposable
     {
         var report = Run(
             TestFiles.Large("models/minilm-l6/model.onnx"), TestFiles.Large("models/minilm-l6/calibration.npz"),
-            ("judged_samples", "4"), ("max_samples", "8"), ("max_forms", "3"), ("max_degradation", "0.05")).Passes[0];
+            ("judged_samples", "4"), ("max_samples", "8"), ("max_forms", "2"), ("max_degradation", "0.05")).Passes[0];
         Consistent(report);
         Assert.InRange(report.Figures["degradation"], 0, 0.05);
         Assert.True(report.Figures["size_ratio"] <= 1.01);
@@ -103,6 +103,17 @@ public sealed class AutoOptTests : IDisposable
         Assert.False(outcome.IsOk);
         Assert.Contains(named, outcome.Failure!.Message, StringComparison.Ordinal);
         Assert.False(File.Exists(_directory["out.onnx"]));
+    }
+
+    [Theory]
+    [InlineData("input", "not a name and a list")]
+    [InlineData("x=1,0", "not a name and a list")]
+    [InlineData("nothing=1,2", "has no input 'nothing'")]
+    public void Shapes_that_cannot_be_are_refused(string dims, string named)
+    {
+        var failure = OnnxOptimizer.Run(new OnnxOptimizeRequest(TestFiles.Digits, _directory["out.onnx"], [Step(("dims", dims))]) { Threads = 1 }).Failure!;
+        Assert.Equal(FailureType.InvalidInput, failure.Type);
+        Assert.Contains(named, failure.Message, StringComparison.Ordinal);
     }
 
     [Fact]
