@@ -83,7 +83,7 @@ public static class OnnxRuntimeDescriptor
         form.Summary);
 
     private static PassDescriptor Pass(OnnxPass pass) =>
-        new(pass.Type, [FormatNames.Onnx], FormatNames.Onnx, [.. pass.Parameters.Select(Parameter), .. pass.UsesCalibration ? Calibration : []], pass.Summary);
+        new(pass.Type, [FormatNames.Onnx], FormatNames.Onnx, [.. pass.Parameters.Select(Parameter), .. pass.UsesCalibration ? Calibration : []], pass.Summary) { Measures = pass.Measures };
 
     private static ImmutableArray<ParameterDescriptor> Calibration =>
         [new("calibration", ParameterType.DataSet, null, "samples for the model's inputs: tensors, texts, pictures or declared random input, as docs/toolchains.md tells; without them seeded random input is used, and said")];

@@ -82,6 +82,8 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
             {
                 Calibration = calibration,
                 Threads = job.AutoThreads,
+                Provider = job.DeviceId,
+                Progress = job.Progress,
             },
             job.Log,
             cancellation);
@@ -208,8 +210,30 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
         least_sqnr_db = result.Weights.Min(w => w.SqnrDb) is { } least ? Math.Round(least, 2) : (double?)null,
         notes = report.Notes,
         figures = report.Figures,
+        precision_class = report.PrecisionClass.Length > 0 ? report.PrecisionClass : null,
+        explanation = report.Explanation,
+        choice = report.Chosen is null ? null : Choice(report),
         search = report.Search.Take(MaxListed).Select(s => new { what = s.What, cosine = Math.Round(s.Cosine, 6), integer_weights = s.IntegerWeights, kept = s.Kept }),
     });
+
+    private static object Choice(PassReport report) => new
+    {
+        form = report.Chosen,
+        trials = report.Trials.Select(t => new
+        {
+            form = t.Form,
+            recipe = t.Recipe,
+            reason = t.Reason,
+            verdict = t.Verdict,
+            bytes = t.Bytes,
+            degradation = Finite(t.Degradation),
+            cosine = Finite(t.Cosine),
+            latency_ratio = Finite(t.LatencyRatio),
+            latency_interval = t.LatencyInterval is { } interval ? new[] { interval.Low, interval.High } : null,
+            seconds = t.Seconds,
+        }),
+        excluded = report.Excluded.Select(e => new { form = e.Form, reason = e.Reason }),
+    };
 
     private static string Layers(OnnxEvaluationResult result) => JsonSerializer.Serialize(new
     {
@@ -230,6 +254,8 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
         cosine = layer.Cosine is { } cosine && double.IsFinite(cosine) ? Math.Round(cosine, 6) : (double?)null,
         max_error = double.IsFinite(layer.MaxError) ? layer.MaxError : (double?)null,
     };
+
+    private static double? Finite(double? value) => value is { } v && double.IsFinite(v) ? v : null;
 
     private static double? Rounded(double? value) => value is { } v && double.IsFinite(v) ? Math.Round(v, 2) : null;
 

@@ -53,6 +53,23 @@ public sealed class LocalVerbTests : IDisposable
     }
 
     [Fact]
+    public async Task The_form_is_chosen_and_the_choice_explained()
+    {
+        string[] chosen = ["quantize", Digits, "auto", "--calibration", Path.Combine(Checkout.Root, "src/EdgeFarm.Samples/data/digits/calibration.npz"), "--set", "max_forms=2", "--set", "judged_samples=8"];
+        var text = (await RunAsync([.. chosen, "-o", "auto.onnx"])).Expect(0);
+        Assert.Contains("wanted: the least latency with at most 0.02 of cosine lost on 8 samples", text.Output, StringComparison.Ordinal);
+        Assert.Contains("\nchosen: ", text.Output, StringComparison.Ordinal);
+        Assert.Contains("tried static-int8: ", text.Output, StringComparison.Ordinal);
+        Assert.Contains("not tried smooth-int8: ", text.Output, StringComparison.Ordinal);
+
+        var report = (await RunAsync([.. chosen, "--set", "objective=size", "-o", "small.onnx", "--json"])).Expect(0).Json().GetProperty("reports").EnumerateArray().Last().GetProperty("report");
+        Assert.Equal("static-int8", report.GetProperty("choice").GetProperty("form").GetString());
+        Assert.Equal("5-8", report.GetProperty("precision_class").GetString());
+        Assert.Contains("no parameter 'beauty'", (await RunAsync("quantize", Digits, "auto", "--set", "beauty=1", "-o", "out.onnx")).Expect(2).Errors, StringComparison.Ordinal);
+        Assert.Equal(["auto.onnx", "small.onnx"], Names());
+    }
+
+    [Fact]
     public async Task What_fails_leaves_nothing_behind()
     {
         await File.WriteAllBytesAsync(In("cut.gguf"), [.. "GGUF"u8, 3, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0, 0]);
@@ -79,6 +96,18 @@ public sealed class LocalVerbTests : IDisposable
 
         Assert.Equal(1, process.ExitCode);
         Assert.Contains("stopped", process.Log, StringComparison.Ordinal);
+        Assert.Empty(Names());
+    }
+
+    [Fact]
+    public async Task A_signal_ends_a_search_for_the_best_form_too()
+    {
+        await using var process = CliProcess.Start(_folder.FullName, "quantize", Digits, "auto", "-o", "out.onnx");
+        await Wait.UntilAsync(() => process.Log.Contains("OnnxAutoOpt", StringComparison.Ordinal) || process.HasExited, "the search runs");
+        Signals.Send(process.Id, Signals.Interrupt);
+        await Wait.UntilAsync(() => process.HasExited, "the command ends");
+
+        Assert.Equal(1, process.ExitCode);
         Assert.Empty(Names());
     }
 

@@ -56,6 +56,28 @@ public sealed class UserJourneyTests
         Assert.Equal(artifacts, (await farm.EntriesAsync("second")).Select(Artifact).Order(StringComparer.Ordinal));
     }
 
+    [Fact]
+    public async Task A_chosen_form_is_measured_where_it_was_chosen_explained_and_chosen_anew()
+    {
+        await using var farm = await Farm.StartAsync();
+        farm.Write("chosen.yaml", SweepFiles.Chosen);
+        (await farm.RunAsync("submit", "chosen.yaml", "--id", "first", "--wait")).Expect(0);
+
+        var entries = await farm.EntriesAsync("first");
+        Assert.Equal(["auto", "fp32", "smallest"], entries.Select(e => e.GetProperty("form").GetString()).Order(StringComparer.Ordinal));
+        var smallest = entries.Single(e => e.GetProperty("form").GetString() == "smallest");
+        Assert.Equal("5-8", smallest.GetProperty("precision_class").GetString());
+        Assert.InRange(smallest.GetProperty("relative").GetProperty("size").GetDouble(), 0.1, 0.6);
+        var shown = (await farm.RunAsync("show", smallest.GetProperty("id").GetString()!)).Expect(0).Output;
+        Assert.Contains("chosen: static-int8", shown, StringComparison.Ordinal);
+
+        // What was measured on one machine is not handed out as the choice for any.
+        (await farm.RunAsync("submit", "chosen.yaml", "--id", "second", "--wait")).Expect(0);
+        var passes = (await farm.JobsAsync("second")).Where(j => j.GetProperty("operation").GetString() == "OnnxAutoOpt").ToList();
+        Assert.Equal(2, passes.Count);
+        Assert.All(passes, job => Assert.False(job.GetProperty("cached").GetBoolean(), job.GetRawText()));
+    }
+
     private static string Artifact(JsonElement entry) => entry.GetProperty("artifact").ToString();
 
     private static void AssertMeasured(JsonElement entry)

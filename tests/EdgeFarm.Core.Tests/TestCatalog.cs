@@ -72,8 +72,9 @@ internal static class TestCatalog
         Onnx,
         ["onnx"],
         "fp32",
-        [new("fp32", [], "full", ""), new("dynamic-int8", [new("OnnxDynamicQuantization", Parameters(("per_channel", "true")))], "5-8", "")],
+        [new("fp32", [], "full", ""), new("dynamic-int8", [new("OnnxDynamicQuantization", Parameters(("per_channel", "true")))], "5-8", ""), new("auto", [new("OnnxAutoOpt", Parameters())], "", "")],
         [
+            new("OnnxAutoOpt", ["onnx"], "onnx", [new("objective", ParameterType.Text, "latency", "")], "") { Measures = true },
             new(
                 "OnnxDynamicQuantization",
                 ["onnx"],

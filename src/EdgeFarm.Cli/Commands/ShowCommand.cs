@@ -68,6 +68,7 @@ internal static class ShowCommand
         Section(write, "metrics", Metrics.Order(entry.Metrics.Keys).Select(m => (m, Describe(entry, m))));
         Section(write, "environment", entry.Environment.OrderBy(e => e.Key, StringComparer.Ordinal).Select(e => (e.Key, JsonDocuments.Of(e.Value)?.ToJsonString().Trim('"') ?? "")));
         Section(write, "warnings", entry.Warnings.Select(w => ("", w)));
+        Section(write, "explanation", entry.Reports.OrderBy(r => r.Key, StringComparer.Ordinal).SelectMany(r => JsonDocuments.Explanation(r.Value)).Select(line => ("", line)));
         Section(write, "reports", entry.Reports.OrderBy(r => r.Key, StringComparer.Ordinal).Select(r => (r.Key, r.Value)));
         if (history.Count > 1)
         {

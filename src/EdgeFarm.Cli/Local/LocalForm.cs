@@ -32,6 +32,11 @@ internal static class LocalForm
         if (!context.Json)
         {
             var weight = bits is { } b ? string.Create(CultureInfo.InvariantCulture, $", {b:0.00} bits per weight") : "";
+            foreach (var line in made.Results.SelectMany(r => JsonDocuments.Explanation(r.Result.Report)))
+            {
+                context.Terminal.Out.WriteLine(line);
+            }
+
             context.Terminal.Out.WriteLine($"{target.Target}: {plan.Form}, {Figures.Bytes(artifact.Size)}{weight}, {artifact.Digest}");
             return ExitCodes.Done;
         }

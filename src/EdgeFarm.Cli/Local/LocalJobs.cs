@@ -40,9 +40,9 @@ internal sealed class LocalJobs(string scratch)
         var host = await HostProber.ProbeAsync(new HostProbeOptions(work), cancellation);
         var hosts = new JobHostRunner(command.Value, TimeProvider.System);
 
-        // Beside a benchmark of a farm on this machine its figures would be worth nothing.
+        // Beside a benchmark of a farm on this machine that one's figures would be worth nothing; a pass that measures itself needs the machine alone.
         var waiting = new LocalStep(1, plan.Jobs.Length, plan.Jobs[0].Operation, 0, "");
-        var machine = await MachineLock.OfThisMachine(TimeProvider.System).AcquireAsync(exclusive: false, text => progress.Report(waiting with { Text = text }), cancellation);
+        var machine = await MachineLock.OfThisMachine(TimeProvider.System).AcquireAsync(plan.Jobs.Any(j => j.IsExclusive), text => progress.Report(waiting with { Text = text }), cancellation);
         if (!machine.IsOk)
         {
             return machine.Failure!;

@@ -43,6 +43,19 @@ internal static class JsonDocuments
         _ => Members(message),
     };
 
+    /// <summary>How a pass that had a choice came to it, out of its report; nothing where it had none or the report is no JSON.</summary>
+    public static IEnumerable<string> Explanation(string report)
+    {
+        try
+        {
+            return report.Length > 0 && JsonNode.Parse(report) is JsonObject read && read["explanation"] is JsonArray lines ? [.. lines.Select(l => l?.ToString() ?? "")] : [];
+        }
+        catch (JsonException)
+        {
+            return [];
+        }
+    }
+
     private static JsonObject Members(IMessage message)
     {
         var json = new JsonObject();

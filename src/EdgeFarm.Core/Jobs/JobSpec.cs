@@ -80,11 +80,12 @@ public sealed record JobSpec
     /// <summary>The form that it makes or measures; null for an import.</summary>
     public string? Form { get; init; }
 
-    /// <summary>Id of the target, for a benchmark; null otherwise.</summary>
+    /// <summary>Id of the target, for what is measured on one: a benchmark, a pass that chooses by times, an evaluation if the sweep wants it; null otherwise.</summary>
     public string? Target { get; init; }
 
     /// <summary>
-    /// Benchmarks with the same group run on one physical device: <c>model|runtime|target|round</c>. Null for jobs that share slots.
+    /// Benchmarks, and passes that choose by times, with the same group run on one physical device: <c>model|runtime|target|round</c>. Null for
+    /// jobs that share slots.
     /// A job with a group is exclusive: it owns its machine.
     /// </summary>
     public string? DeviceGroup { get; init; }
@@ -100,7 +101,7 @@ public sealed record JobSpec
 
     /// <summary>
     /// Whether its result may be taken from, and put into, the cache. Benchmarks are measured anew, and so is an evaluation on a
-    /// target, because its figures belong to a device that the action digest does not name.
+    /// target and a pass that chooses by times, because their results belong to a device that the action digest does not name.
     /// </summary>
     public bool IsCacheable => Kind is not JobKind.Benchmark && Target is null;
 

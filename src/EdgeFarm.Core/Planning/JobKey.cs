@@ -4,7 +4,7 @@ using EdgeFarm.Core.Jobs;
 
 namespace EdgeFarm.Core.Planning;
 
-/// <summary>A text that two jobs of a plan share only if they are the same work for the same model and target.</summary>
+/// <summary>A text that two jobs of a plan share only if they are the same work for the same model, target and device.</summary>
 internal static class JobKey
 {
     public static string Of(JobSpec job)
@@ -15,6 +15,7 @@ internal static class JobKey
         Append(text, job.Engine.ToString());
         Append(text, job.Model);
         Append(text, job.Target ?? "");
+        Append(text, job.DeviceGroup ?? "");
         foreach (var (name, value) in job.Parameters)
         {
             Append(text, name);

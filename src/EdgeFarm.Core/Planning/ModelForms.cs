@@ -23,8 +23,14 @@ internal sealed class ModelForm(RecipeForm form, string format)
     /// <summary>Bytes of its artifact as predicted; 0 when unknown.</summary>
     public long PredictedSize { get; set; }
 
+    /// <summary>Number of the only device within its only target that it is made for and measured on; null where any will do.</summary>
+    public int? Device { get; init; }
+
     /// <summary>Id of the job whose output <c>model</c> is its artifact.</summary>
     public string ArtifactJob { get; set; } = "";
+
+    /// <summary>The same form, made for one device.</summary>
+    public ModelForm For(TargetSpec target, int device) => new(form, Format) { IsBaseline = IsBaseline, PredictedSize = PredictedSize, Device = device, Targets = { target } };
 }
 
 /// <summary>The forms of one model that one toolchain makes, its baseline first.</summary>

@@ -41,13 +41,13 @@ internal sealed partial class PlanBuilder
     {
         var parameters = _parameters.ForBenchmark(runtime, model);
         var memory = preflight.MemoryOf(runtime, form.PredictedSize, parameters);
-        var devices = target.Devices > 0 ? target.Devices : Math.Clamp(deviceCounts.GetValueOrDefault(target.Id, 1), 1, Planner.MaxDevices);
         var own = evaluations.Where(e => e.Target is null || e.Target == target.Id).Select(e => e.Job).ToImmutableArray();
-        for (var device = 0; device < devices && errors.Count == 0; device++)
+        var (first, devices) = form.Device is { } only ? (only, 1) : (0, Devices(target));
+        for (var device = first; device < first + devices && errors.Count == 0; device++)
         {
             var number = firstNumber + _jobs.Count;
             var id = $"{sweepId}/e{number}";
-            var group = $"{model.Id}|{runtime.Identity.Id}|{target.Id}|{device}";
+            var group = GroupOf(model.Id, runtime, target, device);
             var benchmark = Add(new JobSpec
             {
                 Id = NextId(),

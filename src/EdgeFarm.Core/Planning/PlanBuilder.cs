@@ -140,20 +140,35 @@ internal sealed partial class PlanBuilder(
     /// <summary>What two forms share at the beginning of their chains is made once: see <see cref="Add"/>.</summary>
     private void AddPasses(ModelSpec model, string import, ModelForms forms)
     {
+        ForEachDevice(forms);
         foreach (var form in forms.Forms)
         {
             form.ArtifactJob = import;
             for (var i = 0; i < form.Steps.Length; i++)
             {
-                form.ArtifactJob = AddPass(model, forms.Toolchain, form.Steps[i], form.ArtifactJob, i == form.Steps.Length - 1 ? form.Name : null);
+                form.ArtifactJob = AddPass(model, forms.Toolchain, form, i);
             }
         }
 
         _leftOut.AddRange(forms.MergeEqual());
     }
 
-    private string AddPass(ModelSpec model, ToolchainDescriptor toolchain, PassStep step, string producer, string? form)
+    /// <summary>A form that is chosen by measuring is another one on each device, so it becomes as many forms of one name.</summary>
+    private void ForEachDevice(ModelForms forms)
     {
+        foreach (var form in forms.Forms.Where(f => f.Steps.Any(s => forms.Toolchain.FindPass(s.Type)!.Measures)).ToList())
+        {
+            var at = forms.Forms.IndexOf(form);
+            forms.Forms.RemoveAt(at);
+            forms.Forms.InsertRange(at, form.Targets.SelectMany(t => Enumerable.Range(0, Devices(t)).Select(device => form.For(t, device))));
+        }
+    }
+
+    private int Devices(TargetSpec target) => target.Devices > 0 ? target.Devices : Math.Clamp(deviceCounts.GetValueOrDefault(target.Id, 1), 1, Planner.MaxDevices);
+
+    private string AddPass(ModelSpec model, ToolchainDescriptor toolchain, ModelForm form, int number)
+    {
+        var (step, producer) = (form.Steps[number], form.ArtifactJob);
         var pass = toolchain.FindPass(step.Type)!;
         var parameters = step.Parameters;
         var inputs = new List<JobInput> { new(ModelOutput, InputSource.Of(producer, ModelOutput)) };
@@ -171,7 +186,7 @@ internal sealed partial class PlanBuilder(
             parameters = parameters.RemoveRange(preparation?.Parameters.Select(p => $"{parameter.Name}_{p.Name}") ?? []);
         }
 
-        return Add(new JobSpec
+        var job = new JobSpec
         {
             Id = NextId(),
             Kind = JobKind.Optimize,
@@ -182,10 +197,21 @@ internal sealed partial class PlanBuilder(
             Outputs = [ModelOutput],
             Requirements = JobRequirements.None with { Toolchain = toolchain.Identity.Id, Pass = step.Type },
             Model = model.Id,
-            Form = form,
+            Form = number == form.Steps.Length - 1 ? form.Name : null,
             TimeoutSeconds = PassSeconds,
-        });
+        };
+        return Add(pass.Measures && toolchain.Runtime is { } runtime ? OnDevice(job, runtime, pass.OutputFormat, form.Targets[0], form.Device ?? 0) : job);
     }
+
+    /// <summary>The pass as one more job of the comparison that its form is measured in: on its device, and alone there.</summary>
+    private static JobSpec OnDevice(JobSpec job, RuntimeDescriptor runtime, string format, TargetSpec target, int device) => job with
+    {
+        Requirements = Measures(runtime, format, target, 0) with { Toolchain = job.Requirements.Toolchain, Pass = job.Requirements.Pass },
+        Target = target.Id,
+        DeviceGroup = GroupOf(job.Model, runtime, target, device),
+    };
+
+    private static string GroupOf(string model, RuntimeDescriptor runtime, TargetSpec target, int device) => $"{model}|{runtime.Identity.Id}|{target.Id}|{device}";
 
     private string AddPreparation(
         ModelSpec model,

@@ -72,6 +72,12 @@ public sealed record PassDescriptor(
 {
     /// <summary>What tells the precision of its output, or null.</summary>
     public PrecisionRule? Precision { get; init; }
+
+    /// <summary>
+    /// Whether it chooses by times that it measures. Then it runs once for each device that its form is measured on, there, alone, as a
+    /// benchmark does, and its result is not cached: it belongs to that device.
+    /// </summary>
+    public bool Measures { get; init; }
 }
 
 /// <summary>The parameter of a pass that tells the precision of its output.</summary>

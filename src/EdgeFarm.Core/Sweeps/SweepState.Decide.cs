@@ -185,7 +185,8 @@ public sealed partial class SweepState
         var entries = ImmutableArray.CreateBuilder<PlannedEntry>();
         var replaced = new Dictionary<string, string>(StringComparer.Ordinal);
         var number = _nextNumber;
-        foreach (var entry in left.SelectMany(j => j.Spec.Entries).Select(FindEntry).OfType<PlannedEntry>())
+        // A pass that chooses by times and the benchmark of its form serve one entry.
+        foreach (var entry in left.SelectMany(j => j.Spec.Entries).Distinct(StringComparer.Ordinal).Select(FindEntry).OfType<PlannedEntry>())
         {
             if (entry.IsBaseline || FindEntry(entry.BaselineId) is not { } baseline || Find(baseline.BenchmarkJob) is not { Status: JobStatus.Succeeded } measured)
             {

@@ -116,17 +116,8 @@ public static class OnnxEvaluation
 
             if (labels is not null)
             {
-                var (values, shape) = actual.FirstOrDefault(a => a.Shape.Length == 2);
-                if (values is null)
-                {
-                    throw new FailureException(Failure.InvalidInput($"'{form.Name}' has no output of one row of classes per sample, so labels cannot be compared"));
-                }
-
-                for (var row = 0; row < shape[0] && first + row < labels.Length; row++)
-                {
-                    judged++;
-                    right += OutputComparison.Best(values.AsSpan(row * (int)shape[1], (int)shape[1])) == labels[first + row] ? 1 : 0;
-                }
+                var (correct, of) = CountRight(actual, labels, first, form.Name);
+                (right, judged) = (right + correct, judged + of);
             }
 
             if (data?.Retrieval is not null)
@@ -228,9 +219,33 @@ public static class OnnxEvaluation
             throw new FailureException(Failure.InvalidInput($"the data set has no array '{name}' for labels; it has {string.Join(", ", data.Samples.Names)}"));
         }
 
-        return array.Type is NpyType.Float16 or NpyType.Float32 or NpyType.Float64
-            ? throw new FailureException(Failure.InvalidInput($"labels '{name}' are {array.Type}; class numbers are integers"))
-            : array.ToInt64s();
+        return ClassNumbers(array, name);
+    }
+
+    /// <summary>An array of labels.</summary>
+    /// <exception cref="FailureException">InvalidInput: it holds no integers.</exception>
+    internal static long[] ClassNumbers(NpyArray array, string name) => array.Type is NpyType.Float16 or NpyType.Float32 or NpyType.Float64
+        ? throw new FailureException(Failure.InvalidInput($"labels '{name}' are {array.Type}; class numbers are integers"))
+        : array.ToInt64s();
+
+    /// <summary>How many samples of a batch have their label's class as the best, of how many that have a label.</summary>
+    /// <exception cref="FailureException">InvalidInput: no output is a row of classes for each sample.</exception>
+    internal static (long Right, long Of) CountRight(List<(float[]? Values, long[] Shape)> outputs, long[] labels, int first, string model)
+    {
+        var (values, shape) = outputs.FirstOrDefault(a => a.Shape.Length == 2);
+        if (values is null)
+        {
+            throw new FailureException(Failure.InvalidInput($"'{model}' has no output of one row of classes per sample, so labels cannot be compared"));
+        }
+
+        var (right, judged) = (0L, 0L);
+        for (var row = 0; row < shape[0] && first + row < labels.Length; row++)
+        {
+            judged++;
+            right += OutputComparison.Best(values.AsSpan(row * (int)shape[1], (int)shape[1])) == labels[first + row] ? 1 : 0;
+        }
+
+        return (right, judged);
     }
 
     /// <summary>Runs one batch; an output that holds no floats is null.</summary>

@@ -15,6 +15,12 @@ public sealed record OnnxOptimizeRequest(string ModelPath, string OutputPath, IR
 
     /// <summary>Threads that passes may use; 0 for the cores that this process may use.</summary>
     public int Threads { get; init; }
+
+    /// <summary>Takes how far a long pass is, 0 to 1, and what it is doing.</summary>
+    public Action<double, string> Progress { get; init; } = (_, _) => { };
+
+    /// <summary>Execution provider or device that the result is meant for, for passes that measure.</summary>
+    public string Provider { get; init; } = "cpu";
 }
 
 /// <summary>What a chain of passes made.</summary>
@@ -83,31 +89,40 @@ public static class OnnxOptimizer
             Log = log,
             Calibration = request.Calibration,
             Threads = request.Threads > 0 ? request.Threads : Math.Max(1, Environment.ProcessorCount),
+            Provider = request.Provider,
+            Progress = request.Progress,
         };
-        var sourceBytes = SourceBytes(request.ModelPath, model);
-        var reports = new List<PassReport>();
-        foreach (var (pass, arguments) in steps)
-        {
-            cancellation.ThrowIfCancellationRequested();
-            var report = Take(pass.Apply(model, arguments, context));
-            log($"{pass.Type}: {report.Changed.Count} nodes changed, {report.Skipped.Count} left");
-            reports.Add(report);
-        }
-
-        var files = Take(model.Save(request.OutputPath));
         try
         {
-            var (weights, notLoaded) = ModelProof.Check(request.OutputPath, signature, context.Weights, cancellation);
-            return new OnnxOptimizeResult(files, sourceBytes, files.Sum(f => new FileInfo(f).Length), reports, weights, notLoaded);
-        }
-        catch
-        {
-            foreach (var file in files)
+            var sourceBytes = SourceBytes(request.ModelPath, model);
+            var reports = new List<PassReport>();
+            foreach (var (pass, arguments) in steps)
             {
-                File.Delete(file);
+                cancellation.ThrowIfCancellationRequested();
+                var report = Take(pass.Apply(model, arguments, context));
+                log($"{pass.Type}: {report.Changed.Count} nodes changed, {report.Skipped.Count} left");
+                reports.Add(report);
             }
 
-            throw;
+            var files = Take(model.Save(request.OutputPath));
+            try
+            {
+                var (weights, notLoaded) = ModelProof.Check(request.OutputPath, signature, context.Weights, cancellation);
+                return new OnnxOptimizeResult(files, sourceBytes, files.Sum(f => new FileInfo(f).Length), reports, [.. context.Measured, .. weights], notLoaded);
+            }
+            catch
+            {
+                foreach (var file in files)
+                {
+                    File.Delete(file);
+                }
+
+                throw;
+            }
+        }
+        finally
+        {
+            context.Owned.ForEach(o => o.Dispose());
         }
     }
 

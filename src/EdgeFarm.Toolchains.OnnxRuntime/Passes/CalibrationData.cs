@@ -14,12 +14,15 @@ public sealed record CalibrationData(SampleSet Samples, bool Synthetic)
     {
     }
 
+    /// <summary>Class of each sample, where the data set declares them by itself.</summary>
+    public IReadOnlyList<long>? Labels { get; init; }
+
     /// <summary>Opens a data set; see <see cref="DataSet"/> for what it may be.</summary>
     /// <param name="path">The file or directory.</param>
     /// <param name="modelDirectories">Where the model's tokenizer.json may lie.</param>
     public static Outcome<CalibrationData> Load(string path, params IReadOnlyList<string> modelDirectories)
     {
         var opened = DataSet.Open(path, modelDirectories);
-        return opened.IsOk ? new CalibrationData(opened.Value.Samples, opened.Value.Synthetic) : opened.Failure!;
+        return opened.IsOk ? new CalibrationData(opened.Value.Samples, opened.Value.Synthetic) { Labels = opened.Value.Labels } : opened.Failure!;
     }
 }

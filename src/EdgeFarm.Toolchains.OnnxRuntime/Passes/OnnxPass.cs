@@ -19,6 +19,11 @@ public abstract class OnnxPass
     /// <summary>Whether it runs the model on calibration samples, and so needs ONNX Runtime.</summary>
     public virtual bool UsesCalibration => false;
 
+    /// <summary>
+    /// Whether it measures times and chooses by them: what it makes belongs to the machine that it ran on, which it must have alone.
+    /// </summary>
+    public virtual bool Measures => false;
+
     /// <summary>Whether the model's inputs and outputs stay what they were with these values.</summary>
     internal virtual bool KeepsSignature(PassArguments arguments) => true;
 
@@ -58,11 +63,23 @@ public sealed class PassContext
     /// <summary>Takes lines for the job's log.</summary>
     public Action<string> Log { get; init; } = _ => { };
 
+    /// <summary>Takes how far the pass is, 0 to 1, and what it is doing.</summary>
+    public Action<double, string> Progress { get; init; } = (_, _) => { };
+
     /// <summary>Calibration samples; null where none were given.</summary>
     public CalibrationData? Calibration { get; init; }
 
     /// <summary>Threads that the pass may use, for its own arithmetic and for sessions; at least 1.</summary>
     public int Threads { get; init; } = Math.Max(1, Environment.ProcessorCount);
+
+    /// <summary>Execution provider or device of sessions that stand for the model in use.</summary>
+    public string Provider { get; init; } = "cpu";
+
+    /// <summary>Errors of weights that were measured already, on files that the pass wrote on its way.</summary>
+    internal List<WeightError> Measured { get; } = [];
+
+    /// <summary>What the model relies on from now on; disposed of when the model is.</summary>
+    internal List<IDisposable> Owned { get; } = [];
 
     /// <summary>Weights that were quantized: each is checked against its source in the file that is written in the end.</summary>
     internal List<QuantizedWeight> Weights { get; } = [];

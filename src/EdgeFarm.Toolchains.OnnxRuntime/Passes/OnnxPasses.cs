@@ -1,4 +1,5 @@
 using EdgeFarm.Core.Jobs;
+using EdgeFarm.Toolchains.OnnxRuntime.AutoOpt;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes.Dynamic;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes.HalfPrecision;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes.Preparation;
@@ -27,6 +28,7 @@ public static class OnnxPasses
         new OnnxStaticQuantization(),
         new OnnxAutoMixedPrecision(),
         new QnnPreparation(),
+        new OnnxAutoOpt(),
     ];
 
     /// <summary>The pass of this name, in any case; InvalidInput names the ones there are.</summary>

@@ -25,6 +25,37 @@ public sealed record WeightError(string Name, string Format, double? SqnrDb);
 /// <param name="Kept">Whether the search went on from it.</param>
 public sealed record SearchStep(string What, double Cosine, int IntegerWeights, bool Kept);
 
+/// <summary>One form that a search for the best one made, held against the source.</summary>
+/// <param name="Form">Its name.</param>
+/// <param name="Recipe">The passes that make it, with their parameters; empty for the source.</param>
+/// <param name="Reason">Why it was tried.</param>
+/// <param name="Verdict">What became of it, in words for the user.</param>
+public sealed record FormTrial(string Form, string Recipe, string Reason, string Verdict)
+{
+    /// <summary>Its size; 0 where it could not be made.</summary>
+    public long Bytes { get; init; }
+
+    /// <summary>What its outputs lost in the goal's metric; null where that has no value.</summary>
+    public double? Degradation { get; init; }
+
+    /// <summary>Mean cosine of its outputs with the source's; null where values are not finite.</summary>
+    public double? Cosine { get; init; }
+
+    /// <summary>Its time against the source's, median of rounds in which both took turns; null where it was not measured.</summary>
+    public double? LatencyRatio { get; init; }
+
+    /// <summary>95 % interval of <see cref="LatencyRatio"/>.</summary>
+    public (double Low, double High)? LatencyInterval { get; init; }
+
+    /// <summary>Seconds that making and judging it took.</summary>
+    public double Seconds { get; init; }
+}
+
+/// <summary>A form that a search for the best one did not try.</summary>
+/// <param name="Form">Its name.</param>
+/// <param name="Reason">Why not.</param>
+public sealed record ExcludedForm(string Form, string Reason);
+
 /// <summary>What one pass did.</summary>
 /// <param name="Pass">Its type.</param>
 /// <param name="Parameters">All parameters as used.</param>
@@ -46,6 +77,21 @@ public sealed record PassReport(
 
     /// <summary>The models that a search built, in order.</summary>
     public IReadOnlyList<SearchStep> Search { get; init; } = [];
+
+    /// <summary>The form that the pass chose among several; null where it had no choice.</summary>
+    public string? Chosen { get; init; }
+
+    /// <summary>Precision class of the chosen form; empty where nothing was chosen.</summary>
+    public string PrecisionClass { get; init; } = "";
+
+    /// <summary>The forms that it chose among, in the order in which they were made.</summary>
+    public IReadOnlyList<FormTrial> Trials { get; init; } = [];
+
+    /// <summary>Forms that it left out beforehand.</summary>
+    public IReadOnlyList<ExcludedForm> Excluded { get; init; } = [];
+
+    /// <summary>How the choice came about, a sentence a line, for whoever reads nothing else.</summary>
+    public IReadOnlyList<string> Explanation { get; init; } = [];
 
     /// <summary>Whether random input stood in for calibration samples.</summary>
     public bool Synthetic { get; init; }

@@ -46,6 +46,15 @@ public sealed class LocalPlanTests : IDisposable
     }
 
     [Fact]
+    public void A_form_that_is_chosen_by_measuring_wants_the_machine_alone()
+    {
+        var plan = MakeIn("m.onnx", "", "auto", ("OnnxAutoOpt", "objective", "size"));
+        Assert.Equal(("auto", "OnnxAutoOpt", "size"), (plan.Form, plan.Jobs[^1].Operation, plan.Jobs[^1].Parameters["objective"]));
+        Assert.True(plan.Jobs[^1].IsExclusive);
+        Assert.DoesNotContain(Make("m.onnx", "", "dynamic-int8").Jobs, j => j.IsExclusive);
+    }
+
+    [Fact]
     public void A_text_becomes_an_importance_matrix_first()
     {
         var plan = Make("m.gguf", "GGUF", "Q4_K_M", ("calibration", Write("c.txt", "some text")), ("imatrix_chunks", "3"));

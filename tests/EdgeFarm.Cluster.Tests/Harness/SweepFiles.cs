@@ -26,6 +26,22 @@ internal static class SweepFiles
             - {data: digits-test, models: [digits]}
         """;
 
+    /// <summary>A form that is chosen by measuring, by name and as a chain.</summary>
+    public const string Chosen = """
+        apiVersion: edgefarm/v1
+        kind: Sweep
+        metadata: {name: chosen}
+        spec:
+          models: [{id: digits, source: bundled:digits}]
+          data: [{id: samples, source: bundled:digits-calibration}]
+          recipes:
+            - {toolchain: onnxruntime, types: [auto], calibration: samples}
+            - toolchain: onnxruntime
+              name: smallest
+              passes: [{type: OnnxAutoOpt, objective: size, max_forms: 2, calibration: samples}]
+          benchmark: {min_runs: 5, min_seconds: 0.1, threads: 1}
+        """;
+
     /// <summary>One llama.cpp model from a file, some forms.</summary>
     public static string Llama(string source, string types, string name = "llama", string extra = "") => $$"""
         apiVersion: edgefarm/v1

@@ -16,7 +16,8 @@ public sealed class PlannerProperties
             Types("llama.cpp", types) with { Calibration = named == 0 ? null : data }),
         Gen.Select(Gen.OneOf("text", "matrix"), Gen.OneOf("-1", "5").Array[1, 2], (data, chunks) => Chain(
             "llama.cpp", $"chain-{data}{string.Concat(chunks)}", Pass("GgufQuantize", ("type", ["Q8_0", "Q4_K_M"]), ("imatrix", [data]), ("imatrix_chunks", [.. chunks.Distinct()])))),
-        Gen.OneOf("fp32", "dynamic-int8").Array[1, 2].Select(t => Types("onnxruntime", t)),
+        Gen.OneOf("fp32", "dynamic-int8", "auto").Array[1, 3].Select(t => Types("onnxruntime", t)),
+        Gen.OneOf("16", "32").Select(size => Chain("onnxruntime", $"tuned{size}", Pass("OnnxSimplify"), Pass("OnnxAutoOpt"), Pass("OnnxMatMulNBits", ("block_size", [size])))),
         Gen.Select(Gen.Int[0, 2], Gen.OneOf("16", "32", "64").Array[1, 3], (depth, sizes) => Chain(
             "onnxruntime",
             $"chain{depth}{string.Concat(sizes)}",
@@ -113,6 +114,28 @@ public sealed class PlannerProperties
             {
                 Assert.DoesNotContain("kld", compared.Parameters.Keys);
                 Assert.True(compared.Outputs.IsEmpty != compared.Parameters.ContainsKey("save_logits"));
+            }
+        }
+    });
+
+    [Fact]
+    public void A_pass_that_measures_runs_where_its_form_is_measured() => Accepted.Sample(accepted =>
+    {
+        var jobs = accepted.Plan.Jobs.ToDictionary(j => j.Id);
+        foreach (var entry in accepted.Plan.Entries)
+        {
+            for (var job = jobs[entry.ArtifactJob]; job.Kind != JobKind.Import; job = jobs[job.Inputs.Single(i => i.Name == "model").Source.Job!])
+            {
+                var measures = job.Operation == "OnnxAutoOpt";
+                Assert.Equal(measures, job.IsExclusive);
+                Assert.Equal(!measures, job.IsCacheable);
+                if (measures)
+                {
+                    var place = entry.Runtime == entry.Toolchain ? jobs[entry.BenchmarkJob].DeviceGroup : job.DeviceGroup;
+                    Assert.Equal((entry.Target, place), (job.Target, job.DeviceGroup));
+                    Assert.Equal(entry.Runtime == entry.Toolchain ? jobs[entry.BenchmarkJob].Requirements.Properties : job.Requirements.Properties, job.Requirements.Properties);
+                    Assert.Equal(("onnxruntime", "onnxruntime", "OnnxAutoOpt"), (job.Requirements.Runtime, job.Requirements.Toolchain, job.Requirements.Pass));
+                }
             }
         }
     });

@@ -63,6 +63,30 @@ public sealed class PlannerTests
     }
 
     [Fact]
+    public void A_form_that_is_chosen_by_measuring_is_made_for_each_device_and_alone_there()
+    {
+        var spec = Spec([Model("ocr")], [Types("onnxruntime", "auto", "dynamic-int8")]) with
+        {
+            Targets = [new TargetSpec("small", Parameters(("device.kind", "cpu")), 2), new TargetSpec("large", Parameters(), 1)],
+        };
+
+        var plan = Plan(spec);
+
+        var passes = plan.Jobs.Where(j => j.Operation == "OnnxAutoOpt").ToList();
+        Assert.Equal(["ocr|onnxruntime|small|0", "ocr|onnxruntime|small|1", "ocr|onnxruntime|large|0"], passes.Select(j => j.DeviceGroup));
+        Assert.All(passes, j => Assert.True(j.IsExclusive && !j.IsCacheable));
+        Assert.Equal("device.kind", Assert.Single(passes[0].Requirements.Properties).Property);
+        Assert.Single(plan.Jobs, j => j.Operation == "OnnxDynamicQuantization");
+
+        // Each is a form of its own: measured where it was chosen, and judged by itself.
+        var entries = plan.Entries.Where(e => e.Form == "auto").ToList();
+        Assert.Equal(passes.Select(j => j.Id), entries.Select(e => e.ArtifactJob));
+        Assert.Equal(passes.Select(j => j.DeviceGroup), entries.Select(e => plan.Jobs.Single(j => j.Id == e.BenchmarkJob).DeviceGroup));
+        Assert.Equal(3, entries.Select(e => e.EvaluationJobs.Single()).Distinct().Count());
+        Assert.All(entries, e => Assert.Equal(e.ArtifactJob, plan.Jobs.Single(j => j.Id == e.EvaluationJobs[0]).Inputs.Single(i => i.Name == "model").Source.Job));
+    }
+
+    [Fact]
     public void Labelled_data_makes_the_baseline_an_evaluation_too()
     {
         var spec = Spec([Model("digits"), Model("ocr")], [Types("onnxruntime", "dynamic-int8")]) with
