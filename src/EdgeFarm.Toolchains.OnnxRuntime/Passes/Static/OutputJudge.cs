@@ -44,11 +44,12 @@ internal sealed class OutputJudge
         try
         {
             var path = Path.Combine(directory.FullName, "model.onnx");
-            if (changed.Save(path) is { Failure: { } failure })
+            if (changed.Save(path, externalThreshold: 0) is { Failure: { } failure })
             {
                 throw new FailureException(failure);
             }
 
+            changed.ReleasePages();
             using var session = OrtSession.Load(path, new OrtSettings { IntraOpThreads = _context.Threads, AllowSpinning = false });
             return Compare(session);
         }
