@@ -18,12 +18,6 @@ public sealed class ModelCardTests(ModelCardTests.MiniLm encoder) : IClassFixtur
 
     private readonly TemporaryDirectory _directory = new();
 
-    private static OrtSettings Settings => new()
-    {
-        AllowSpinning = false,
-        Config = new Dictionary<string, string> { ["session.x64quantprecision"] = "1" },
-    };
-
     [SkippableTheory]
     [InlineData("OnnxDynamicQuantization", "", 22.7, .160, .467, .263, .9579, 10.2)]
     [InlineData("OnnxDynamicQuantization", "per_channel=true", 22.8, .177, .463, .275, .9921, 16.6)]
@@ -43,7 +37,7 @@ public sealed class ModelCardTests(ModelCardTests.MiniLm encoder) : IClassFixtur
         string pass, string parameters, double megabytes, double recallAt1, double recallAt10, double mrr, double cosine, double decibel)
     {
         var bytes = Make(MiniLm.Model, TestFiles.Large("models/minilm-l6/calibration.npz"), pass, parameters);
-        var (found, sqnr) = encoder.Judge(_directory["out.onnx"], Settings);
+        var (found, sqnr) = encoder.Judge(_directory["out.onnx"], TestFiles.Precise);
         var figures = string.Create(
             CultureInfo.InvariantCulture,
             $"{bytes} bytes, recall@1 {found.RecallAt1:F3}, recall@10 {found.RecallAt10:F3}, MRR {found.Mrr:F3}, cosine {found.Cosine:F4}, {sqnr:F2} dB");
@@ -66,7 +60,7 @@ public sealed class ModelCardTests(ModelCardTests.MiniLm encoder) : IClassFixtur
         });
         Assert.True(outcome.IsOk, outcome.Failure?.Message);
         var report = outcome.Value.Passes[^1];
-        var (found, sqnr) = encoder.Judge(_directory["out.onnx"], Settings);
+        var (found, sqnr) = encoder.Judge(_directory["out.onnx"], TestFiles.Precise);
         var figures = string.Create(
             CultureInfo.InvariantCulture,
             $"{report.Figures["integer_weighted_nodes"]} of {report.Figures["candidate_weighted_nodes"]} weights, recall@10 {found.RecallAt10:F3}, cosine {found.Cosine:F4}, {sqnr:F2} dB");
@@ -86,7 +80,7 @@ public sealed class ModelCardTests(ModelCardTests.MiniLm encoder) : IClassFixtur
     public void The_digits_forms_are_as_good_as_their_card(string parameters, long most, double accuracy, double decibel)
     {
         var bytes = Make(TestFiles.Digits, TestFiles.DigitsCalibration, "OnnxStaticQuantization", parameters);
-        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], TestFiles.Digits) { DataPath = TestFiles.DigitsTest, Labels = "label", Settings = Settings });
+        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], TestFiles.Digits) { DataPath = TestFiles.DigitsTest, Labels = "label", Settings = TestFiles.Precise });
         Assert.True(result.IsOk, result.Failure?.Message);
         double Value(string metric) => result.Value.Metrics.Single(m => m.Metric == metric).Samples[0];
         var figures = string.Create(CultureInfo.InvariantCulture, $"{bytes} bytes, accuracy {Value("accuracy"):F3}, {Value("sqnr"):F2} dB");
