@@ -8,6 +8,9 @@ namespace EdgeFarm.Toolchains.OnnxRuntime;
 /// <summary>ONNX Runtime as data: its forms, passes, parameters and metrics. Nothing here touches native code.</summary>
 public static class OnnxRuntimeDescriptor
 {
+    /// <summary>Environment variable that names libraries of plug-in execution providers: <c>NAME=PATH</c>, separated by semicolons.</summary>
+    public const string ProvidersVariable = "EDGEFARM_ONNX_EP";
+
     /// <summary>Id of the toolchain and of its runtime.</summary>
     public const string Id = "onnxruntime";
 

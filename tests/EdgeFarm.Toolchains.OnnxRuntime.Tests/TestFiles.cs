@@ -1,5 +1,6 @@
 using System.Reflection;
 using EdgeFarm.ModelFormats.Onnx;
+using EdgeFarm.Toolchains.OnnxRuntime.Engine;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Tests;
 
@@ -40,6 +41,9 @@ internal static class TestFiles
         Skip.IfNot(File.Exists(path), $"{relative} is not in EDGEFARM_TEST_DATA");
         return path;
     }
+
+    /// <summary>Sums of products in 32 bits also where a CPU without VNNI would saturate them in 16: what is judged is the form, not the machine.</summary>
+    public static OrtSettings Precise { get; } = new() { AllowSpinning = false, Config = new Dictionary<string, string> { ["session.x64quantprecision"] = "1" } };
 
     public static OnnxModel Load(string path)
     {

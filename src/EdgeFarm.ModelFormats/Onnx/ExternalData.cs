@@ -72,6 +72,15 @@ internal sealed class ExternalData(string modelPath) : IDisposable
         tensor.ClearDataLocation();
     }
 
+    /// <summary>As <see cref="MappedFile.ReleasePages"/>, of every file.</summary>
+    public void ReleasePages()
+    {
+        foreach (var file in _files.Values)
+        {
+            file.ReleasePages();
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.IO.MemoryMappedFiles;
+using System.Runtime.InteropServices;
 using EdgeFarm.Core.Jobs;
 using Microsoft.Win32.SafeHandles;
 
@@ -9,7 +10,7 @@ namespace EdgeFarm.ModelFormats.Onnx;
 /// A read-only memory map of one file, handed out as <see cref="ReadOnlyMemory{T}"/>: weights of many gigabytes cost address space, not heap.
 /// Memory that was handed out must not be used after <see cref="Dispose"/>.
 /// </summary>
-internal sealed unsafe class MappedFile : IDisposable
+internal sealed unsafe partial class MappedFile : IDisposable
 {
     private const int SegmentBytes = 1 << 30;
     private readonly MemoryMappedFile? _map;
@@ -57,6 +58,17 @@ internal sealed unsafe class MappedFile : IDisposable
         return first is null ? ReadOnlySequence<byte>.Empty : new ReadOnlySequence<byte>(first, 0, last!, last!.Memory.Length);
     }
 
+    /// <summary>Takes the file's pages out of this process's memory until they are read again; nothing where the system is not Linux.</summary>
+    public void ReleasePages()
+    {
+        const int DontNeed = 4;
+        if (_start is not null && OperatingSystem.IsLinux())
+        {
+            // A refusal costs memory and nothing else.
+            _ = Advise(_start, (nuint)Length, DontNeed);
+        }
+    }
+
     /// <summary>Opens a regular file for reading; anything else is InvalidInput.</summary>
     public static SafeFileHandle Open(string path, string what)
     {
@@ -95,6 +107,9 @@ internal sealed unsafe class MappedFile : IDisposable
             _map!.Dispose();
         }
     }
+
+    [LibraryImport("libc", EntryPoint = "madvise")]
+    private static partial int Advise(byte* start, nuint length, int advice);
 
     private static FailureException Invalid(string message) => new(Failure.InvalidInput(message));
 

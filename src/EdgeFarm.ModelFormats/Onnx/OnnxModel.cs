@@ -5,8 +5,8 @@ using Google.Protobuf;
 namespace EdgeFarm.ModelFormats.Onnx;
 
 /// <summary>
-/// An ONNX model in memory, checked when it was loaded. External weights are memory maps of their files: the model must outlive
-/// whatever reads them, and must not be saved over the files that it was loaded from.
+/// An ONNX model, checked when it was loaded. Its weights are memory maps of the files that it was loaded from: the model must outlive
+/// whatever reads them, and those files must not be changed while it lives.
 /// </summary>
 public sealed class OnnxModel : IDisposable
 {
@@ -19,8 +19,12 @@ public sealed class OnnxModel : IDisposable
     private const int ExternalAlignment = 4096;
 
     private readonly ExternalData? _external;
+    private readonly MappedFile? _file;
 
-    private OnnxModel(ModelProto proto, ExternalData? external) => (Proto, _external) = (proto, external);
+    // Whose weights these are, where they are another model's.
+    private OnnxModel? _owner;
+
+    private OnnxModel(ModelProto proto, ExternalData? external, MappedFile? file) => (Proto, _external, _file) = (proto, external, file);
 
     /// <summary>The model itself. A pass edits it in place.</summary>
     public ModelProto Proto { get; }
@@ -35,7 +39,7 @@ public sealed class OnnxModel : IDisposable
     public long Opset => OpsetOf("") is var version and > 0 ? version : 1;
 
     /// <summary>Wraps a model that the program made itself; it is not checked.</summary>
-    public static OnnxModel Wrap(ModelProto proto) => new(proto, null);
+    public static OnnxModel Wrap(ModelProto proto) => new(proto, null, null);
 
     /// <summary>
     /// A copy for trying something out: nodes and signatures are its own, weights are this model's and must not be changed. It must not
@@ -48,7 +52,7 @@ public sealed class OnnxModel : IDisposable
         var copy = graph.Clone();
         copy.Initializer.AddRange(Proto.Graph.Initializer);
         proto.Graph = copy;
-        return Wrap(proto);
+        return new OnnxModel(proto, null, null) { _owner = this };
     }
 
     /// <summary>
@@ -56,16 +60,18 @@ public sealed class OnnxModel : IDisposable
     /// is cyclic, or reaches outside its directory; Unsupported where it is sound but beyond what this program reads.
     /// </summary>
     /// <param name="path">The .onnx file; external data is looked for beside it.</param>
-    public static Outcome<OnnxModel> Load(string path)
+    /// <param name="mapped">Whether weights stay in the file; without it the file may go away, and its weights are copied.</param>
+    public static Outcome<OnnxModel> Load(string path, bool mapped = true)
     {
         ExternalData? external = null;
+        MappedFile? file = null;
         try
         {
-            var proto = Parse(path);
+            (var proto, file) = Parse(path, mapped);
             external = new ExternalData(path);
             OnnxChecker.Check(proto, external, Path.GetFileName(path));
-            var model = new OnnxModel(proto, external);
-            external = null;
+            var model = new OnnxModel(proto, external, file);
+            (external, file) = (null, null);
             return model;
         }
         catch (FailureException e)
@@ -75,7 +81,16 @@ public sealed class OnnxModel : IDisposable
         finally
         {
             external?.Dispose();
+            file?.Dispose();
         }
+    }
+
+    /// <summary>Lets the system take back the memory of weights that were read; they are read from the file again when they are wanted.</summary>
+    public void ReleasePages()
+    {
+        _owner?.ReleasePages();
+        _file?.ReleasePages();
+        _external?.ReleasePages();
     }
 
     /// <summary>Checks the model as <see cref="Load"/> does; null where it is sound.</summary>
@@ -139,7 +154,9 @@ public sealed class OnnxModel : IDisposable
     public Outcome<IReadOnlyList<string>> Save(string path) => Save(path, ExternalThreshold);
 
     /// <summary>As <see cref="Save(string)"/>, with the size given above which weights leave the model file.</summary>
-    internal Outcome<IReadOnlyList<string>> Save(string path, long externalThreshold)
+    /// <param name="path">The .onnx file to make or replace.</param>
+    /// <param name="externalThreshold">Bytes of the whole model; 0 for weights that are always in a file of their own, which ONNX Runtime maps and does not copy.</param>
+    public Outcome<IReadOnlyList<string>> Save(string path, long externalThreshold)
     {
         var temporary = path + ".tmp";
         var dataPath = path + ".data";
@@ -153,9 +170,10 @@ public sealed class OnnxModel : IDisposable
                 files.Add(dataPath);
             }
 
-            using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write, FileShare.None, 1 << 20))
+            using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0))
+            using (var coded = new CodedOutputStream(stream, 1 << 20))
             {
-                proto.WriteTo(stream);
+                proto.WriteTo(coded);
             }
 
             File.Move(temporary, path, overwrite: true);
@@ -169,13 +187,17 @@ public sealed class OnnxModel : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _external?.Dispose();
+    public void Dispose()
+    {
+        _external?.Dispose();
+        _file?.Dispose();
+    }
 
     internal static bool SameDomain(string a, string b) => Normal(a) == Normal(b);
 
     private static string Normal(string domain) => domain == "ai.onnx" ? "" : domain;
 
-    private static ModelProto Parse(string path)
+    private static (ModelProto Proto, MappedFile? Weights) Parse(string path, bool mapped)
     {
         using var handle = MappedFile.Open(path, "model");
         var length = RandomAccess.GetLength(handle);
@@ -198,19 +220,33 @@ public sealed class OnnxModel : IDisposable
             throw Invalid($"'{name}' is not an ONNX model: it holds {why}");
         }
 
-        using var map = new MappedFile(handle);
-        ModelProto proto;
+        var map = new MappedFile(handle);
         try
         {
-            var sequence = map.Sequence();
-            proto = ModelProto.Parser.WithDiscardUnknownFields(false).ParseFrom(sequence);
+            var parser = ModelProto.Parser.WithDiscardUnknownFields(false);
+            if (!mapped || WeightSplitter.Split(map) is not { } split)
+            {
+                return (parser.ParseFrom(map.Sequence()), null);
+            }
+
+            var proto = parser.ParseFrom(split.Slim);
+            foreach (var (initializer, offset, bytes) in split.Pieces)
+            {
+                proto.Graph.Initializer[initializer].RawData = UnsafeByteOperations.UnsafeWrap(map.Slice(offset, bytes));
+            }
+
+            var weights = map;
+            map = null;
+            return (proto, weights);
         }
         catch (InvalidProtocolBufferException e)
         {
             throw Invalid($"'{name}' ({length} bytes) is not an ONNX model or is truncated: {e.Message}");
         }
-
-        return proto;
+        finally
+        {
+            map?.Dispose();
+        }
     }
 
     private static bool LooksLikeText(ReadOnlySpan<byte> head)

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using EdgeFarm.Core.Jobs;
@@ -105,6 +106,10 @@ public static class OnnxTensors
     public static ReadOnlySpan<float> Floats(TensorProto tensor) =>
         tensor.DataType == (int)DataType.Float ? MemoryMarshal.Cast<byte, float>(Bytes(tensor)) : ToFloats(tensor);
 
+    /// <summary>As <see cref="Floats"/>, for work that goes on elsewhere or in several threads.</summary>
+    public static ReadOnlyMemory<float> FloatMemory(TensorProto tensor) =>
+        tensor.DataType == (int)DataType.Float && tensor.HasRawData ? new RawFloats(tensor.RawData.Memory).Memory : ToFloats(tensor);
+
     /// <summary>The elements of an integer or bool tensor.</summary>
     /// <exception cref="FailureException">InvalidInput: not an integer type of whole bytes.</exception>
     public static long[] ToInt64s(TensorProto tensor)
@@ -146,5 +151,25 @@ public static class OnnxTensors
         var raw = new byte[sizeof(float)];
         BinaryPrimitives.WriteSingleLittleEndian(raw, value);
         return Create(name, DataType.Float, [], raw);
+    }
+
+    private sealed class RawFloats(ReadOnlyMemory<byte> bytes) : MemoryManager<float>
+    {
+        // Handed out as read-only memory, so nobody writes to it.
+        public override Span<float> GetSpan()
+        {
+            var floats = MemoryMarshal.Cast<byte, float>(bytes.Span);
+            return MemoryMarshal.CreateSpan(ref MemoryMarshal.GetReference(floats), floats.Length);
+        }
+
+        public override MemoryHandle Pin(int elementIndex = 0) => bytes[(elementIndex * sizeof(float))..].Pin();
+
+        public override void Unpin()
+        {
+        }
+
+        protected override void Dispose(bool disposing)
+        {
+        }
     }
 }

@@ -45,7 +45,7 @@ public sealed class WorkerHost : IAsyncDisposable
         }
 
         var store = DiskArtifactStore.Open(data.Artifacts, TimeProvider.System);
-        var setup = await WorkerSetup.ProbeAsync(data.Root, cancellationToken);
+        var setup = await WorkerSetup.ProbeAsync(data.Root, settings.ExecutionProviders, cancellationToken);
         if ((store.Failure ?? setup.Failure) is { } failure)
         {
             return failure;

@@ -7,6 +7,7 @@ using EdgeFarm.Core.Jobs;
 using EdgeFarm.Server.Workers;
 using EdgeFarm.Toolchains.Hosts;
 using EdgeFarm.Toolchains.JobHosts;
+using EdgeFarm.Toolchains.OnnxRuntime;
 
 namespace EdgeFarm.Server.Hosting;
 
@@ -56,12 +57,20 @@ public sealed class WorkerSetup
     /// <summary>The machine and what each engine said of itself.</summary>
     public WorkerFindings Findings { get; }
 
+    /// <summary>As <see cref="ProbeAsync(string, IReadOnlyDictionary{string, string}, CancellationToken)"/>, with no execution providers but those of the environment.</summary>
+    /// <param name="directory">Directory for the probe and, on a machine without an id, for one.</param>
+    /// <param name="cancellationToken">Ends the probing.</param>
+    public static Task<Outcome<WorkerSetup>> ProbeAsync(string directory, CancellationToken cancellationToken) =>
+        ProbeAsync(directory, ImmutableSortedDictionary<string, string>.Empty, cancellationToken);
+
     /// <summary>
     /// Probes the machine and its engines, each in a job host. Internal when there is no job host.
     /// </summary>
     /// <param name="directory">Directory for the probe and, on a machine without an id, for one.</param>
+    /// <param name="executionProviders">Libraries of plug-in execution providers of ONNX Runtime, by name.</param>
     /// <param name="cancellationToken">Ends the probing.</param>
-    public static async Task<Outcome<WorkerSetup>> ProbeAsync(string directory, CancellationToken cancellationToken)
+    public static async Task<Outcome<WorkerSetup>> ProbeAsync(
+        string directory, IReadOnlyDictionary<string, string> executionProviders, CancellationToken cancellationToken)
     {
         var command = JobHostCommand.Locate();
         if (!command.IsOk)
@@ -72,11 +81,19 @@ public sealed class WorkerSetup
         var state = Path.Combine(directory, HostDirectory);
         Directory.CreateDirectory(state);
         var host = await HostProber.ProbeAsync(new HostProbeOptions(state), cancellationToken);
-        var hosts = new JobHostRunner(command.Value, TimeProvider.System);
+        var hosts = new JobHostRunner(WithProviders(command.Value, executionProviders), TimeProvider.System);
         var identity = new WorkerIdentity("probe", ImmutableSortedDictionary<string, string>.Empty, 1, Path.Combine(state, "probe"));
         var findings = await WorkerProbe.RunAsync(
             identity, host, BuiltInToolchains.Catalog.Toolchains.Select(t => t.Identity.Id), hosts, cancellationToken);
         return new WorkerSetup(findings, hosts);
+    }
+
+    /// <summary>The command with these libraries beside those that the environment names.</summary>
+    internal static JobHostCommand WithProviders(JobHostCommand command, IReadOnlyDictionary<string, string> providers)
+    {
+        const string Variable = OnnxRuntimeDescriptor.ProvidersVariable;
+        var named = providers.Select(p => $"{p.Key}={p.Value}").Prepend(Environment.GetEnvironmentVariable(Variable) ?? "").Where(p => p.Length > 0);
+        return providers.Count == 0 ? command : command with { Environment = command.Environment.SetItem(Variable, string.Join(';', named)) };
     }
 
     /// <summary>A worker of this machine.</summary>

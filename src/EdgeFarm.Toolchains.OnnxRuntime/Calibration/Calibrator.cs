@@ -17,14 +17,21 @@ internal sealed class Calibrator : IDisposable
     private const int SyntheticSamples = 16;
 
     // Values of all samples are kept up to this size: their histograms are exact.
-    private const long KeptBytes = 48L << 20;
+    private const long KeptBytes = 16L << 20;
+
+    // Operators whose output has the values of their first input, in another shape or order: one look at them is enough.
+    private static readonly HashSet<string> Movers = new(StringComparer.Ordinal) { "Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten" };
 
     private readonly OrtSession _session;
     private readonly SampleSource _samples;
     private readonly PassContext _context;
+    private readonly IReadOnlyDictionary<string, string> _moved;
 
-    private Calibrator(OrtSession session, SampleSource samples, PassContext context, IReadOnlyList<string> tensors) =>
-        (_session, _samples, _context, Tensors) = (session, samples, context, tensors);
+    // The session maps the weights in it.
+    private readonly DirectoryInfo _directory;
+
+    private Calibrator(OrtSession session, DirectoryInfo directory, SampleSource samples, PassContext context, IReadOnlyList<string> tensors, IReadOnlyDictionary<string, string> moved) =>
+        (_session, _directory, _samples, _context, Tensors, _moved) = (session, directory, samples, context, tensors, moved);
 
     /// <summary>The wanted tensors that hold floats, in the order asked for.</summary>
     public IReadOnlyList<string> Tensors { get; }
@@ -52,6 +59,7 @@ internal sealed class Calibrator : IDisposable
         var outputs = graph.Output.Select(o => o.Name).ToHashSet(StringComparer.Ordinal);
         var added = names.Where(n => !inputs.Contains(n) && !outputs.Contains(n)).Select(n => new ValueInfoProto { Name = n }).ToList();
         var directory = Directory.CreateTempSubdirectory("edgefarm-calibration-");
+        OrtSession? session = null;
         try
         {
             var path = Path.Combine(directory.FullName, "model.onnx");
@@ -59,7 +67,8 @@ internal sealed class Calibrator : IDisposable
             graph.Output.AddRange(added);
             try
             {
-                if (model.Save(path) is { Failure: { } failure })
+                // ONNX Runtime copies weights that stand in the model file, and maps those beside it.
+                if (model.Save(path, externalThreshold: 0) is { Failure: { } failure })
                 {
                     throw new FailureException(failure);
                 }
@@ -72,21 +81,15 @@ internal sealed class Calibrator : IDisposable
                 }
             }
 
-            var session = OrtSession.Load(path, new OrtSettings { IntraOpThreads = context.Threads, GraphOptimization = "disabled", AllowSpinning = false, KeepsMemory = keepsMemory });
-            try
-            {
-                var samples = Samples(session, context, maxSamples);
-                return new Calibrator(session, samples, context, [.. names.Where(n => IsFloat(session, n))]);
-            }
-            catch
-            {
-                session.Dispose();
-                throw;
-            }
+            model.ReleasePages();
+            session = OrtSession.Load(path, new OrtSettings { IntraOpThreads = context.Threads, GraphOptimization = "disabled", AllowSpinning = false, KeepsMemory = keepsMemory });
+            return new Calibrator(session, directory, Samples(session, context, maxSamples), context, [.. names.Where(n => IsFloat(session, n))], Moved(graph));
         }
-        finally
+        catch
         {
+            session?.Dispose();
             directory.Delete(recursive: true);
+            throw;
         }
     }
 
@@ -141,13 +144,15 @@ internal sealed class Calibrator : IDisposable
     /// <summary>As <see cref="Ranges(CalibrationSettings)"/>, with the bytes of values that may be kept.</summary>
     internal IReadOnlyDictionary<string, TensorRange> Ranges(CalibrationSettings settings, long keptBytes)
     {
-        var gathered = Tensors.Select(name => new TensorStatistics(name)).ToArray();
+        var known = Tensors.ToHashSet(StringComparer.Ordinal);
+        var tensors = Tensors.Where(t => Source(t) == t).ToList();
+        var gathered = tensors.Select(name => new TensorStatistics(name)).ToArray();
         var needsHistogram = settings.Method is CalibrationMethod.Percentile or CalibrationMethod.Entropy or CalibrationMethod.Mse;
         // Coarser than this a histogram made as the values come would no longer tell one wanted bin from the next.
         var inOnePass = settings.Bins <= GrowingHistogram.Bins / 8;
         var kept = 0L;
         Visit(
-            Tensors,
+            tensors,
             (_, t, _, values) => gathered[t].Add(values, needsHistogram, ref kept, keptBytes, inOnePass),
             parallel: true);
         var again = Enumerable.Range(0, gathered.Length).Where(t => needsHistogram && gathered[t].NeedsSecondPass).ToList();
@@ -155,16 +160,33 @@ internal sealed class Calibrator : IDisposable
         Each(gathered.Length, parallel: true, t => histograms[t] = needsHistogram && gathered[t].Steps > 0 ? gathered[t].Histogram(settings) : null);
         if (again.Count > 0)
         {
-            Visit([.. again.Select(t => Tensors[t])], (_, i, _, values) => histograms[again[i]]!.Add(values), parallel: true);
+            Visit([.. again.Select(t => tensors[t])], (_, i, _, values) => histograms[again[i]]!.Add(values), parallel: true);
         }
 
         var bounds = new TensorRange[gathered.Length];
         Each(gathered.Length, parallel: true, t => bounds[t] = gathered[t].Steps == 0 ? default : Bounds(settings, gathered[t], histograms[t]));
-        return Enumerable.Range(0, gathered.Length).Where(t => gathered[t].Steps > 0).ToDictionary(t => Tensors[t], t => bounds[t], StringComparer.Ordinal);
+        var found = Enumerable.Range(0, gathered.Length).Where(t => gathered[t].Steps > 0).ToDictionary(t => tensors[t], t => bounds[t], StringComparer.Ordinal);
+        return Tensors.Where(t => found.ContainsKey(Source(t))).ToDictionary(t => t, t => found[Source(t)], StringComparer.Ordinal);
+
+        // The wanted tensor that has the same values, the tensor itself where there is no other.
+        string Source(string tensor)
+        {
+            var source = tensor;
+            for (var next = tensor; _moved.TryGetValue(next, out var before); next = before)
+            {
+                source = known.Contains(before) ? before : source;
+            }
+
+            return source;
+        }
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _session.Dispose();
+    public void Dispose()
+    {
+        _session.Dispose();
+        _directory.Delete(recursive: true);
+    }
 
     private static TensorRange Bounds(CalibrationSettings settings, TensorStatistics gathered, Histogram? histogram) => settings.Method switch
     {
@@ -196,6 +218,10 @@ internal sealed class Calibrator : IDisposable
             throw e.InnerException;
         }
     }
+
+    private static Dictionary<string, string> Moved(GraphProto graph) => graph.Node
+        .Where(n => n.Domain is "" or "ai.onnx" && Movers.Contains(n.OpType) && n.Input.Count > 0)
+        .ToDictionary(n => n.Output[0], n => n.Input[0], StringComparer.Ordinal);
 
     private static bool IsFloat(OrtSession session, string name)
     {

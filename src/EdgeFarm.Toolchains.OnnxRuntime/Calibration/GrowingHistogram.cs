@@ -1,4 +1,7 @@
-using System.Numerics.Tensors;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+using EdgeFarm.Toolchains.OnnxRuntime.Quantization;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Calibration;
 
@@ -12,22 +15,22 @@ internal sealed class GrowingHistogram
     /// <summary>Bins.</summary>
     public const int Bins = 1 << 15;
 
-    private const int Chunk = 4096;
-
     private readonly uint[] _counts = new uint[Bins];
 
     // Half the width of the whole: a power of two, so that widening merges pairs exactly. 0 until there is a value.
     private double _reach;
 
     /// <summary>Counts finite values.</summary>
-    public void Add(ReadOnlySpan<float> values)
+    /// <param name="values">The values.</param>
+    /// <param name="scan">Their bounds.</param>
+    public void Add(ReadOnlySpan<float> values, FloatScan scan)
     {
         if (values.IsEmpty)
         {
             return;
         }
 
-        var magnitude = Math.Abs(TensorPrimitives.MaxMagnitude(values));
+        var magnitude = Math.Max(Math.Abs(scan.Min), Math.Abs(scan.Max));
         if (_reach == 0)
         {
             _reach = Math.Pow(2, Math.Ceiling(Math.Log2(Math.Max(magnitude, 1e-30))));
@@ -38,18 +41,34 @@ internal sealed class GrowingHistogram
             Widen();
         }
 
-        Span<float> places = stackalloc float[Chunk];
         var factor = (float)(Bins / 2 / _reach);
-        for (var start = 0; start < values.Length; start += Chunk)
+        ref var counts = ref MemoryMarshal.GetArrayDataReference(_counts);
+        var at = 0;
+        if (Vector256.IsHardwareAccelerated)
         {
-            var part = values.Slice(start, Math.Min(Chunk, values.Length - start));
-            var place = places[..part.Length];
-            TensorPrimitives.Multiply(part, factor, place);
-            TensorPrimitives.Add(place, Bins / 2f, place);
-            foreach (var p in place)
+            // No value lies outside, so the place of the highest is the only one to be cut.
+            var (factors, middle, last) = (Vector256.Create(factor), Vector256.Create(Bins / 2f), Vector256.Create(Bins - 1));
+            ref var first = ref MemoryMarshal.GetReference(values);
+            for (; at <= values.Length - 8; at += 8)
             {
-                _counts[Math.Clamp((int)p, 0, Bins - 1)]++;
+                var places = Vector256.Min(Vector256.ConvertToInt32((Vector256.LoadUnsafe(ref first, (nuint)at) * factors) + middle), last);
+                var (low, high) = (places.GetLower().AsUInt64(), places.GetUpper().AsUInt64());
+                Count(ref counts, low.ToScalar());
+                Count(ref counts, low.GetElement(1));
+                Count(ref counts, high.ToScalar());
+                Count(ref counts, high.GetElement(1));
             }
+        }
+
+        for (; at < values.Length; at++)
+        {
+            _counts[Math.Clamp((int)((values[at] * factor) + (Bins / 2f)), 0, Bins - 1)]++;
+        }
+
+        static void Count(ref uint counts, ulong two)
+        {
+            Unsafe.Add(ref counts, (nuint)(uint)two)++;
+            Unsafe.Add(ref counts, (nuint)(two >> 32))++;
         }
     }
 

@@ -1,5 +1,5 @@
-using System.Numerics.Tensors;
 using EdgeFarm.Core.Jobs;
+using EdgeFarm.Toolchains.OnnxRuntime.Quantization;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Calibration;
 
@@ -41,21 +41,21 @@ internal sealed class TensorStatistics(string name)
             return;
         }
 
-        var (low, high) = (TensorPrimitives.Min(values), TensorPrimitives.Max(values));
-        if (!float.IsFinite(low) || !float.IsFinite(high))
+        var scan = FloatScan.Of(values);
+        if (!scan.IsFinite)
         {
             throw new FailureException(Failure.InvalidInput($"'{name}' has infinite or NaN values on the calibration samples, so it has no bounds"));
         }
 
-        (_min, _max) = (Math.Min(_min, low), Math.Max(_max, high));
-        (_sumMin, _sumMax) = (_sumMin + low, _sumMax + high);
+        (_min, _max) = (Math.Min(_min, scan.Min), Math.Max(_max, scan.Max));
+        (_sumMin, _sumMax) = (_sumMin + scan.Min, _sumMax + scan.Max);
         Steps++;
         if (!counted)
         {
             return;
         }
 
-        _leastMagnitude = Math.Min(_leastMagnitude, Math.Abs(TensorPrimitives.MinMagnitude(values)));
+        _leastMagnitude = Math.Min(_leastMagnitude, scan.LeastMagnitude);
         if (_kept is not null && Interlocked.Add(ref total, values.Length * sizeof(float)) <= most)
         {
             _kept.Add(values.ToArray());
@@ -66,11 +66,11 @@ internal sealed class TensorStatistics(string name)
         if (_kept is not null && inOnePass)
         {
             _growing = new GrowingHistogram();
-            _kept.ForEach(v => _growing.Add(v));
+            _kept.ForEach(v => _growing.Add(v, FloatScan.Of(v)));
         }
 
         _kept = null;
-        _growing?.Add(values);
+        _growing?.Add(values, scan);
     }
 
     /// <summary>The histogram that a method wants; empty where a second pass has to fill it.</summary>

@@ -1,5 +1,3 @@
-using System.Numerics.Tensors;
-
 namespace EdgeFarm.Toolchains.OnnxRuntime.Calibration;
 
 /// <summary>Turns histograms into bounds.</summary>
@@ -34,14 +32,15 @@ internal static class Thresholds
     {
         var counts = histogram.Counts;
         var (bins, middle, half) = (counts.Length, counts.Length / 2, QuantizedBins / 2);
+        var divergence = new Divergence(counts, QuantizedBins);
         var (best, bestRange) = (double.PositiveInfinity, observed);
         for (var i = half; i <= middle; i++)
         {
             var (start, end) = (middle - i, Math.Min(middle + i + 1, bins));
-            var divergence = Divergence(counts, start, end);
-            if (divergence < best || i == half)
+            var here = divergence.Of(start, end);
+            if (here < best || i == half)
             {
-                (best, bestRange) = (divergence, new TensorRange(histogram.Edges[start], histogram.Edges[end]));
+                (best, bestRange) = (here, new TensorRange(histogram.Edges[start], histogram.Edges[end]));
             }
         }
 
@@ -53,7 +52,20 @@ internal static class Thresholds
     {
         const int Levels = 255;
         const int Fractions = 80;
+        var bins = histogram.Counts.Length;
+
+        // Sums of counts, values and squares up to each bin: what lies beyond a bound is a difference of two.
+        var (count, sum, squares) = (new double[bins + 1], new double[bins + 1], new double[bins + 1]);
+        for (var b = 0; b < bins; b++)
+        {
+            var value = Middle(b);
+            count[b + 1] = count[b] + histogram.Counts[b];
+            sum[b + 1] = sum[b] + (histogram.Counts[b] * value);
+            squares[b + 1] = squares[b] + (histogram.Counts[b] * value * value);
+        }
+
         var (best, bestRange) = (double.PositiveInfinity, observed);
+        var (first, last) = (0, bins);
         for (var f = Fractions; f >= 8; f--)
         {
             var (low, high) = (Math.Min(observed.Min, 0) * f / Fractions, Math.Max(observed.Max, 0) * f / Fractions);
@@ -63,19 +75,19 @@ internal static class Thresholds
                 break;
             }
 
-            double error = 0;
-            for (var b = 0; b < histogram.Counts.Length; b++)
+            // Bounds only come nearer, so the bins beyond them only become more.
+            while (first < bins && Middle(first) < low)
             {
-                if (histogram.Counts[b] > 0)
-                {
-                    var value = (histogram.Edges[b] + (double)histogram.Edges[b + 1]) / 2;
-                    var restored = low + (Math.Round((Math.Clamp(value, low, high) - low) / scale) * scale);
-                    // Inside the bounds the rounding error of a bin's middle says little: its expectation does.
-                    var squared = value >= low && value <= high ? scale * scale / 12 : (value - restored) * (value - restored);
-                    error += squared * histogram.Counts[b];
-                }
+                first++;
             }
 
+            while (last > first && Middle(last - 1) > high)
+            {
+                last--;
+            }
+
+            // Inside the bounds the rounding error of a bin's middle says little: its expectation does.
+            var error = (scale * scale / 12 * (count[last] - count[first])) + Beyond(0, first, low) + Beyond(last, bins, high);
             if (error < best)
             {
                 (best, bestRange) = (error, new TensorRange(low, high));
@@ -83,62 +95,12 @@ internal static class Thresholds
         }
 
         return bestRange;
-    }
 
-    private static double Divergence(long[] counts, int start, int end)
-    {
-        var size = end - start;
-        var p = counts.AsSpan(start, size).ToArray();
-        p[0] += Sum(counts.AsSpan(0, start));
-        p[^1] += Sum(counts.AsSpan(end));
-        var merged = size / QuantizedBins;
-        var q = new long[size];
-        for (var level = 0; level < QuantizedBins; level++)
-        {
-            var first = level * merged;
-            // The bins that do not divide evenly fall to the last level's sum, though not to its width: so it is there, too.
-            var sum = Sum(counts.AsSpan(start + first, level == QuantizedBins - 1 ? size - first : merged));
-            var filled = merged - p.AsSpan(first, merged).Count(0);
-            if (filled != 0)
-            {
-                q.AsSpan(first, merged).Fill(sum / filled);
-            }
-        }
+        double Middle(int bin) => (histogram.Edges[bin] + (double)histogram.Edges[bin + 1]) / 2;
 
-        if (Smooth(p) is not { } left || Smooth(q) is not { } right)
-        {
-            return double.PositiveInfinity;
-        }
-
-        double leftSum = 0, rightSum = 0, divergence = 0;
-        for (var i = 0; i < size; i++)
-        {
-            leftSum += left[i];
-            rightSum += right[i];
-        }
-
-        for (var i = 0; i < size; i++)
-        {
-            var (pi, qi) = (left[i] / leftSum, right[i] / rightSum);
-            divergence += pi > 0 ? pi * Math.Log(pi / qi) : 0;
-        }
-
-        return divergence;
-    }
-
-    private static long Sum(ReadOnlySpan<long> values) => TensorPrimitives.Sum(values);
-
-    private static float[]? Smooth(long[] counts)
-    {
-        const float Epsilon = 0.0001f;
-        var zeros = counts.AsSpan().Count(0);
-        if (zeros == counts.Length)
-        {
-            return null;
-        }
-
-        var taken = Epsilon * zeros / (counts.Length - zeros);
-        return Array.ConvertAll(counts, c => c == 0 ? Epsilon : c - taken);
+        // Squared distance of some bins' values from a bound.
+        double Beyond(int from, int to, double bound) =>
+            squares[to] - squares[from] - (2 * bound * (sum[to] - sum[from])) + (bound * bound * (count[to] - count[from]));
     }
 
     private static int First(double[] cumulative, double share)

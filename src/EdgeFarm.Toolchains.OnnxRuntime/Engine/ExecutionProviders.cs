@@ -15,7 +15,7 @@ internal sealed record PluginDevice(string Id, OrtEpDevice Device);
 internal static class ExecutionProviders
 {
     /// <summary>The environment variable.</summary>
-    public const string Variable = "EDGEFARM_ONNX_EP";
+    public const string Variable = OnnxRuntimeDescriptor.ProvidersVariable;
 
     private const string Suffix = "ExecutionProvider";
 

@@ -22,7 +22,7 @@ internal static class ModelProof
     /// (another one may have).
     /// </summary>
     /// <exception cref="FailureException">Internal: the file is not what the passes claim.</exception>
-    public static (IReadOnlyList<WeightError> Weights, string? NotLoaded) Check(string path, string? signature, IReadOnlyList<QuantizedWeight> weights, CancellationToken cancellation)
+    public static (IReadOnlyList<WeightError> Weights, string? NotLoaded) Check(string path, string? signature, IReadOnlyList<QuantizedWeight> weights, int threads, CancellationToken cancellation)
     {
         var loaded = OnnxModel.Load(path);
         if (!loaded.IsOk)
@@ -42,7 +42,7 @@ internal static class ModelProof
             foreach (var weight in weights)
             {
                 cancellation.ThrowIfCancellationRequested();
-                var decibel = weight.Sqnr(name => tensors.TryGetValue(name, out var tensor) ? tensor : throw Wrong($"'{name}' is missing"));
+                var decibel = weight.Sqnr(name => tensors.TryGetValue(name, out var tensor) ? tensor : throw Wrong($"'{name}' is missing"), threads);
                 if (decibel < weight.FloorDb)
                 {
                     throw Wrong(FormattableString.Invariant($"'{weight.Source.Name}' as {weight.Format} has {decibel:F1} dB, {weight.FloorDb} are required"));

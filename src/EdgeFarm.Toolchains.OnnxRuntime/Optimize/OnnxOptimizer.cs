@@ -107,7 +107,7 @@ public static class OnnxOptimizer
             var files = Take(model.Save(request.OutputPath));
             try
             {
-                var (weights, notLoaded) = ModelProof.Check(request.OutputPath, signature, context.Weights, cancellation);
+                var (weights, notLoaded) = ModelProof.Check(request.OutputPath, signature, context.Weights, context.Threads, cancellation);
                 return new OnnxOptimizeResult(files, sourceBytes, files.Sum(f => new FileInfo(f).Length), reports, [.. context.Measured, .. weights], notLoaded);
             }
             catch

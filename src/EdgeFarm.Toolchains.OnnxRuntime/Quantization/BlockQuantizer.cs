@@ -64,10 +64,7 @@ internal static class BlockQuantizer
                 TensorPrimitives.Multiply(band.Slice(r * columns, columns), reciprocal, work);
                 TensorPrimitives.Add(work, zero, work);
                 TensorPrimitives.Round(work, MidpointRounding.AwayFromZero, work);
-                for (var c = 0; c < columns; c++)
-                {
-                    codes[(r * columns) + c] = (byte)Math.Min(Math.Max(work[c], 0f), format.MaxCode);
-                }
+                LinearQuantizer.Store(work, 0, format.MaxCode, codes.AsSpan(r * columns, columns));
             }
 
             Pack(codes, count, block, result, format);
@@ -121,19 +118,21 @@ internal static class BlockQuantizer
         var (columns, blob) = (target.Columns, format.BlobBytes);
         var stride = format.Blocks(target.Rows) * blob;
         var perByte = 8 / format.Bits;
-        for (var r = 0; r < count; r += perByte)
+        for (var c = 0; c < columns; c++)
         {
-            var at = (block * blob) + (r / perByte);
-            var rowsHere = Math.Min(perByte, count - r);
-            for (var c = 0; c < columns; c++)
+            // A column's bytes lie together in the target, and the band is small enough for the cache.
+            var own = target.Codes.AsSpan((int)((c * (long)stride) + (block * blob)), blob);
+            var at = c;
+            for (var r = 0; r < count; r += perByte)
             {
                 var packed = 0;
-                for (var i = 0; i < rowsHere; i++)
+                for (var i = 0; i < perByte && r + i < count; i++)
                 {
-                    packed |= codes[((r + i) * columns) + c] << (i * format.Bits);
+                    packed |= codes[at] << (i * format.Bits);
+                    at += columns;
                 }
 
-                target.Codes[(c * (long)stride) + at] = (byte)packed;
+                own[r / perByte] = (byte)packed;
             }
         }
     }

@@ -20,20 +20,22 @@ internal sealed class BlockWeight(TensorProto source, BlockFormat block, string 
     public static double Floor(int bits) => bits switch { 2 => 2, 4 => 10, _ => 25 };
 
     /// <inheritdoc/>
-    protected override float[] Dequantize(Func<string, TensorProto> find)
+    protected override RestoredWeight Restore(Func<string, TensorProto> find)
     {
         var (rows, columns) = transposed ? ((int)Source.Dims[1], (int)Source.Dims[0]) : ((int)Source.Dims[0], (int)Source.Dims[1]);
-        var zeros = zeroPoints is null ? null : find(zeroPoints);
-        var isFloat = zeros?.DataType == (int)TensorProto.Types.DataType.Float;
-        var matrix = new BlockMatrix(
-            rows,
-            columns,
-            OnnxTensors.Bytes(find(codes)).ToArray(),
-            OnnxTensors.ToFloats(find(scales)),
-            zeros is null || isFloat ? null : OnnxTensors.Bytes(zeros).ToArray(),
-            isFloat ? OnnxTensors.ToFloats(zeros!) : null);
-        var values = BlockQuantizer.Dequantize(matrix, block);
-        return transposed ? LinearWeight.Transpose(values, rows, columns) : values;
+        var pieces = new BlockPieces(rows, columns, block, find(codes), find(scales), zeroPoints is null ? null : find(zeroPoints));
+        if (!transposed)
+        {
+            return pieces;
+        }
+
+        var values = new float[checked(rows * columns)];
+        for (var first = 0; first < values.Length; first += pieces.PieceLength)
+        {
+            pieces.Read(first, values.AsSpan(first, Math.Min(pieces.PieceLength, values.Length - first)));
+        }
+
+        return new WholeWeight(LinearWeight.Transpose(values, rows, columns));
     }
 }
 
@@ -51,7 +53,7 @@ internal sealed class BlockQdqWeight(TensorProto source, BlockFormat block, stri
     public override double FloorDb => BlockWeight.Floor(block.Bits);
 
     /// <inheritdoc/>
-    protected override float[] Dequantize(Func<string, TensorProto> find)
+    protected override RestoredWeight Restore(Func<string, TensorProto> find)
     {
         var stored = find(codes);
         var (rows, columns) = ((int)stored.Dims[0], (int)stored.Dims[1]);
@@ -63,7 +65,7 @@ internal sealed class BlockQdqWeight(TensorProto source, BlockFormat block, stri
             values[i] = (values[i] - (zeros?[at] ?? 0)) * factors[at];
         }
 
-        return transposed ? LinearWeight.Transpose(values, rows, columns) : values;
+        return new WholeWeight(transposed ? LinearWeight.Transpose(values, rows, columns) : values);
     }
 }
 
@@ -79,6 +81,6 @@ internal sealed class BlockTable(TensorProto source, BlockFormat block, string c
     public override double FloorDb => BlockWeight.Floor(block.Bits);
 
     /// <inheritdoc/>
-    protected override float[] Dequantize(Func<string, TensorProto> find) => TableQuantizer.Dequantize(
-        OnnxTensors.Bytes(find(codes)), OnnxTensors.ToFloats(find(scales)), (int)Source.Dims[0], (int)Source.Dims[1], block);
+    protected override RestoredWeight Restore(Func<string, TensorProto> find) =>
+        new TablePieces((int)Source.Dims[0], (int)Source.Dims[1], block, find(codes), find(scales));
 }

@@ -59,13 +59,13 @@ internal static class GptqQuantizer
     }
 
     /// <summary>Quantizes a row-major [rows, columns] matrix; blocks run down the columns.</summary>
-    /// <param name="matrix">The weights; changed.</param>
+    /// <param name="matrix">The weights.</param>
     /// <param name="rows">K.</param>
     /// <param name="columns">N.</param>
     /// <param name="factor">U of <see cref="Factor"/>.</param>
     /// <param name="format">Bits and blocks.</param>
     /// <param name="threads">Threads that may be used.</param>
-    public static BlockMatrix Quantize(float[] matrix, int rows, int columns, float[] factor, BlockFormat format, int threads)
+    public static BlockMatrix Quantize(ReadOnlyMemory<float> matrix, int rows, int columns, float[] factor, BlockFormat format, int threads)
     {
         var result = BlockQuantizer.Allocate(rows, columns, format);
         var blocks = format.Blocks(rows);
@@ -80,7 +80,7 @@ internal static class GptqQuantizer
             var part = new float[rows * width];
             for (var r = 0; r < rows; r++)
             {
-                matrix.AsSpan((r * columns) + first, width).CopyTo(part.AsSpan(r * width));
+                matrix.Span.Slice((r * columns) + first, width).CopyTo(part.AsSpan(r * width));
             }
 
             var (scale, zero, error) = (new float[width], new int[width], new float[width]);

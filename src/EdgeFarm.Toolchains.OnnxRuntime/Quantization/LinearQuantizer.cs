@@ -1,4 +1,6 @@
 using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using EdgeFarm.ModelFormats.Onnx.Proto;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Quantization;
@@ -47,6 +49,10 @@ internal static class LinearQuantizer
 {
     private const int Chunk = 4096;
 
+    // Codes made at once, and values that one thread takes at a time.
+    private const int Codes = 16;
+    private const int Part = 1 << 16;
+
     /// <summary>
     /// Scale and zero point for values between two bounds. The range is made to include 0; differences are taken in double precision.
     /// </summary>
@@ -83,21 +89,42 @@ internal static class LinearQuantizer
     }
 
     /// <summary>Whether all values are numbers that can be quantized.</summary>
-    public static bool IsFinite(ReadOnlySpan<float> values) =>
-        values.IsEmpty || (float.IsFinite(TensorPrimitives.Max(values)) && float.IsFinite(TensorPrimitives.Min(values)));
+    public static bool IsFinite(ReadOnlySpan<float> values) => FloatScan.Of(values).IsFinite;
 
     /// <summary>Quantizes values with one scale to one byte each (the bit pattern of int8 or uint8).</summary>
     public static void Quantize(ReadOnlySpan<float> values, QuantScale scale, QuantRange range, Span<byte> codes)
     {
-        Span<float> work = stackalloc float[Chunk];
         var (low, high) = range.Clip;
-        for (var start = 0; start < values.Length; start += Chunk)
+        var at = 0;
+        if (Vector256.IsHardwareAccelerated)
         {
-            var part = values.Slice(start, Math.Min(Chunk, values.Length - start));
-            var w = work[..part.Length];
-            TensorPrimitives.Divide(part, scale.Scale, w);
-            Finish(w, scale.ZeroPoint, low, high, codes.Slice(start, part.Length));
+            var (divisor, zero) = (Vector256.Create(scale.Scale), Vector256.Create((float)scale.ZeroPoint));
+            ref var first = ref MemoryMarshal.GetReference(values);
+            for (; at <= values.Length - Codes; at += Codes)
+            {
+                Store(
+                    Vector256.Round(Vector256.LoadUnsafe(ref first, (nuint)at) / divisor) + zero,
+                    Vector256.Round(Vector256.LoadUnsafe(ref first, (nuint)at + 8) / divisor) + zero,
+                    low, high, codes[at..]);
+            }
         }
+
+        for (; at < values.Length; at++)
+        {
+            codes[at] = Store(MathF.Round(values[at] / scale.Scale) + scale.ZeroPoint, low, high);
+        }
+    }
+
+    /// <summary>As <see cref="Quantize(ReadOnlySpan{float}, QuantScale, QuantRange, Span{byte})"/>, in parts side by side.</summary>
+    public static byte[] Quantize(ReadOnlyMemory<float> values, QuantScale scale, QuantRange range, int threads)
+    {
+        var codes = GC.AllocateUninitializedArray<byte>(values.Length);
+        Parallel.For(0, (values.Length + Part - 1) / Part, new ParallelOptions { MaxDegreeOfParallelism = Math.Max(1, threads) }, i =>
+        {
+            var (start, length) = (i * Part, Math.Min(Part, values.Length - (i * Part)));
+            Quantize(values.Span.Slice(start, length), scale, range, codes.AsSpan(start, length));
+        });
+        return codes;
     }
 
     /// <summary>
@@ -167,6 +194,25 @@ internal static class LinearQuantizer
         return (min, max);
     }
 
+    /// <summary>Codes of values that are rounded and offset already: cut to the two bounds, one byte each.</summary>
+    public static void Store(ReadOnlySpan<float> rounded, int low, int high, Span<byte> codes)
+    {
+        var at = 0;
+        if (Vector256.IsHardwareAccelerated)
+        {
+            ref var first = ref MemoryMarshal.GetReference(rounded);
+            for (; at <= rounded.Length - Codes; at += Codes)
+            {
+                Store(Vector256.LoadUnsafe(ref first, (nuint)at), Vector256.LoadUnsafe(ref first, (nuint)at + 8), low, high, codes[at..]);
+            }
+        }
+
+        for (; at < rounded.Length; at++)
+        {
+            codes[at] = Store(rounded[at], low, high);
+        }
+    }
+
     private static void QuantizeColumns(ReadOnlySpan<float> values, QuantScale[] scales, QuantRange range, byte[] codes)
     {
         var (low, high) = range.Clip;
@@ -187,18 +233,14 @@ internal static class LinearQuantizer
         }
     }
 
-    private static void Finish(Span<float> w, int zeroPoint, int low, int high, Span<byte> codes)
-    {
-        TensorPrimitives.Round(w, w);
-        TensorPrimitives.Add(w, zeroPoint, w);
-        Store(w, low, high, codes);
-    }
+    private static byte Store(float rounded, int low, int high) => unchecked((byte)(int)Math.Min(Math.Max(rounded, low), high));
 
-    private static void Store(Span<float> w, int low, int high, Span<byte> codes)
+    // Sixteen codes; a negative one keeps its low bits.
+    private static void Store(Vector256<float> left, Vector256<float> right, int low, int high, Span<byte> codes)
     {
-        for (var i = 0; i < w.Length; i++)
-        {
-            codes[i] = unchecked((byte)(int)Math.Min(Math.Max(w[i], low), high));
-        }
+        var (least, most) = (Vector256.Create((float)low), Vector256.Create((float)high));
+        var shorts = Vector256.Narrow(
+            Vector256.ConvertToInt32(Vector256.Min(Vector256.Max(left, least), most)), Vector256.ConvertToInt32(Vector256.Min(Vector256.Max(right, least), most)));
+        Vector128.Narrow(shorts.GetLower(), shorts.GetUpper()).AsByte().CopyTo(codes);
     }
 }

@@ -111,10 +111,6 @@ internal sealed class QdqWeight(TensorProto source, string format, DataType type
     public override double FloorDb => type is DataType.Int4 or DataType.Uint4 || !Format.EndsWith("per-channel", StringComparison.Ordinal) ? 2 : 10;
 
     /// <inheritdoc/>
-    protected override float[] Dequantize(Func<string, TensorProto> find)
-    {
-        var values = QuantCodes.Unpack(find(codes));
-        QuantCodes.Restore(values, OnnxTensors.ToFloats(find(scale)), QuantCodes.Unpack(find(zeroPoint)), inner);
-        return values;
-    }
+    protected override RestoredWeight Restore(Func<string, TensorProto> find) =>
+        LinearPieces.Open(find(codes), OnnxTensors.ToFloats(find(scale)), QuantCodes.Unpack(find(zeroPoint)), inner);
 }

@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.ModelFormats.Onnx;
 using EdgeFarm.ModelFormats.Onnx.Proto;
@@ -20,10 +22,11 @@ internal abstract class QuantizedWeight(TensorProto source, string format)
 
     /// <summary>Signal to noise of what a reader of the file gets, dB; positive infinity where nothing was lost.</summary>
     /// <param name="find">Gives an initializer of the file that was written.</param>
-    public double Sqnr(Func<string, TensorProto> find)
+    /// <param name="threads">Threads that may be used.</param>
+    public double Sqnr(Func<string, TensorProto> find, int threads)
     {
-        var original = OnnxTensors.Floats(Source);
-        var restored = Dequantize(find);
+        var original = OnnxTensors.FloatMemory(Source);
+        var restored = Restore(find);
         if (restored.Length != original.Length)
         {
             throw new FailureException(new Failure(
@@ -31,25 +34,67 @@ internal abstract class QuantizedWeight(TensorProto source, string format)
                 $"'{Source.Name}' had {original.Length} values and came back with {restored.Length}: the pass wrote a wrong tensor"));
         }
 
-        return Decibel(original, restored);
+        var length = restored.PieceLength;
+        var powers = new (double Signal, double Noise)[(int)((restored.Length + length - 1) / length)];
+        Parallel.For(
+            0,
+            powers.Length,
+            new ParallelOptions { MaxDegreeOfParallelism = Math.Max(1, threads) },
+            () => new float[Math.Min(length, restored.Length)],
+            (i, _, buffer) =>
+            {
+                var first = i * length;
+                var values = buffer.AsSpan(0, Math.Min(length, original.Length - first));
+                restored.Read(first, values);
+                powers[i] = Powers(original.Span.Slice(first, values.Length), values);
+                return buffer;
+            },
+            _ => { });
+        // Summed in one order, whatever the threads did.
+        return Decibel(powers.Sum(p => p.Signal), powers.Sum(p => p.Noise));
     }
 
     /// <summary>10 log10 of signal power over noise power.</summary>
     public static double Decibel(ReadOnlySpan<float> original, ReadOnlySpan<float> restored)
     {
+        var (signal, noise) = Powers(original, restored);
+        return Decibel(signal, noise);
+    }
+
+    /// <summary>The source's values, in its order, from the tensors of the written file.</summary>
+    protected abstract RestoredWeight Restore(Func<string, TensorProto> find);
+
+    private static double Decibel(double signal, double noise) =>
+        noise == 0 ? double.PositiveInfinity : signal == 0 ? double.NegativeInfinity : 10 * Math.Log10(signal / noise);
+
+    private static (double Signal, double Noise) Powers(ReadOnlySpan<float> original, ReadOnlySpan<float> restored)
+    {
         double signal = 0, noise = 0;
-        for (var i = 0; i < original.Length; i++)
+        var at = 0;
+        if (Vector256.IsHardwareAccelerated)
         {
-            double value = original[i], error = value - restored[i];
+            var (signals, noises) = (Vector256<double>.Zero, Vector256<double>.Zero);
+            for (; at <= original.Length - Vector256<float>.Count; at += Vector256<float>.Count)
+            {
+                var (low, high) = Vector256.Widen(Vector256.LoadUnsafe(ref MemoryMarshal.GetReference(original), (nuint)at));
+                var (restoredLow, restoredHigh) = Vector256.Widen(Vector256.LoadUnsafe(ref MemoryMarshal.GetReference(restored), (nuint)at));
+                var (errorLow, errorHigh) = (low - restoredLow, high - restoredHigh);
+                signals += (low * low) + (high * high);
+                noises += (errorLow * errorLow) + (errorHigh * errorHigh);
+            }
+
+            (signal, noise) = (Vector256.Sum(signals), Vector256.Sum(noises));
+        }
+
+        for (; at < original.Length; at++)
+        {
+            double value = original[at], error = value - restored[at];
             signal += value * value;
             noise += error * error;
         }
 
-        return noise == 0 ? double.PositiveInfinity : signal == 0 ? double.NegativeInfinity : 10 * Math.Log10(signal / noise);
+        return (signal, noise);
     }
-
-    /// <summary>The source's values, in its order, from the tensors of the written file.</summary>
-    protected abstract float[] Dequantize(Func<string, TensorProto> find);
 }
 
 /// <summary>A weight with linear scales, one for all or one per channel.</summary>
@@ -67,13 +112,19 @@ internal sealed class LinearWeight(TensorProto source, string format, string cod
     public override double FloorDb => 10;
 
     /// <inheritdoc/>
-    protected override float[] Dequantize(Func<string, TensorProto> find)
+    protected override RestoredWeight Restore(Func<string, TensorProto> find)
     {
         var stored = find(codes);
+        var inner = (int)stored.Dims.Skip((axis ?? -1) + 1).Aggregate(1L, (x, d) => x * d);
+        var (scales, zeros) = (OnnxTensors.ToFloats(find(scale)), zeroPoint is null ? [] : QuantCodes.Unpack(find(zeroPoint)));
+        if (!transposed)
+        {
+            return LinearPieces.Open(stored, scales, zeros, inner);
+        }
+
         var values = QuantCodes.Unpack(stored);
-        var inner = axis is { } a ? (int)stored.Dims.Skip(a + 1).Aggregate(1L, (x, d) => x * d) : values.Length;
-        QuantCodes.Restore(values, OnnxTensors.ToFloats(find(scale)), zeroPoint is null ? [] : QuantCodes.Unpack(find(zeroPoint)), inner);
-        return transposed ? Transpose(values, (int)stored.Dims[0], (int)stored.Dims[1]) : values;
+        QuantCodes.Restore(values, scales, zeros, inner);
+        return new WholeWeight(Transpose(values, (int)stored.Dims[0], (int)stored.Dims[1]));
     }
 
     /// <summary>Transposes a row-major matrix.</summary>
@@ -104,7 +155,7 @@ internal sealed class StackedWeight(TensorProto source, string format, string co
     public override double FloorDb => 10;
 
     /// <inheritdoc/>
-    protected override float[] Dequantize(Func<string, TensorProto> find)
+    protected override RestoredWeight Restore(Func<string, TensorProto> find)
     {
         var stored = find(codes);
         var (inputs, outputs) = ((int)stored.Dims[1], (int)stored.Dims[2]);
@@ -119,6 +170,6 @@ internal sealed class StackedWeight(TensorProto source, string format, string co
             restored[(((direction * outputs) + output) * inputs) + input] = (values[i] - zeros[channel]) * scales[channel];
         }
 
-        return restored;
+        return new WholeWeight(restored);
     }
 }

@@ -37,20 +37,4 @@ internal static class TableQuantizer
         });
         return (codes, scales);
     }
-
-    /// <summary>The table that the codes stand for.</summary>
-    public static float[] Dequantize(ReadOnlySpan<byte> codes, ReadOnlySpan<float> scales, int rows, int columns, BlockFormat format)
-    {
-        var blocks = format.Blocks(columns);
-        var result = new float[checked(rows * columns)];
-        for (var i = 0; i < result.Length; i++)
-        {
-            var bit = (long)i * format.Bits;
-            var code = (codes[(int)(bit / 8)] >> (int)(bit % 8)) & format.MaxCode;
-            var value = format.Bits == 8 ? code - format.MiddleCode : code >= format.MiddleCode ? code - format.MaxCode - 1 : code;
-            result[i] = value * scales[(i / columns * blocks) + (i % columns / format.BlockSize)];
-        }
-
-        return result;
-    }
 }

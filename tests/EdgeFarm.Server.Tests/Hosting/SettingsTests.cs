@@ -132,6 +132,8 @@ public sealed class SettingsTests : IDisposable
         Assert.Equal((3, "w9", 300), (settings.Slots, settings.Name, (int)settings.Drain.TotalSeconds));
         Assert.Contains("--slots: Slots must be", Worker(null, ("Slots", "0", "--slots")).Failure!.Message, StringComparison.Ordinal);
         Assert.Contains("Farm: 'nowhere'", Worker(null, ("Farm", "nowhere", "--farm")).Failure!.Message, StringComparison.Ordinal);
+        Assert.Equal("/opt/qnn.so", Worker("""{"ExecutionProviders": {"qnn": "/opt/qnn.so"}}""").Value.ExecutionProviders["qnn"]);
+        Assert.Contains("ExecutionProviders: 'qnn'", Worker("""{"ExecutionProviders": {"qnn": "/opt/a.so;b=/opt/b.so"}}""").Failure!.Message, StringComparison.Ordinal);
         Assert.Equal("http://collector:4317/", Worker("""{"Telemetry": {"Otlp": "http://collector:4317"}}""").Value.Otlp?.ToString());
         Assert.Contains("Telemetry.Otlp: must be http://HOST:PORT", Worker("""{"Telemetry": {"Otlp": "collector"}}""").Failure!.Message, StringComparison.Ordinal);
     }

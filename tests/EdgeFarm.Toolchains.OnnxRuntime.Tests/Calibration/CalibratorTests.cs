@@ -1,6 +1,7 @@
 using EdgeFarm.ModelFormats.Onnx.Graphs;
 using EdgeFarm.Toolchains.OnnxRuntime.Calibration;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes;
+using EdgeFarm.Toolchains.OnnxRuntime.Quantization;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Tests.Calibration;
 
@@ -44,7 +45,7 @@ public sealed class CalibratorTests
         for (var round = 0; round < 12; round++)
         {
             var values = Enumerable.Range(0, 5000).Select(_ => (float)((random.NextDouble() - 0.5) * Math.Pow(2, round - 2))).Append(round == 11 ? 999f : 0).ToArray();
-            growing.Add(values);
+            growing.Add(values, FloatScan.Of(values));
             exact.Add(values);
         }
 

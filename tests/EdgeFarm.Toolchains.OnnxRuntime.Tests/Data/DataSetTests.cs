@@ -180,7 +180,7 @@ public sealed class DataSetTests : IDisposable
 
         // Three labels are wrong on purpose.
         File.WriteAllLines(_directory["set/labels.csv"], Enumerable.Range(0, 20).Select(i => $"{i}.npy,{(i < 3 ? (labels[i] + 1) % 10 : labels[i])}"));
-        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(TestFiles.Digits, TestFiles.Digits) { DataPath = _directory["set"], Settings = new OrtSettings { IntraOpThreads = 1 } });
+        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(TestFiles.Digits, TestFiles.Digits) { DataPath = _directory["set"], Settings = TestFiles.Precise with { IntraOpThreads = 1 } });
         Assert.True(result.IsOk, result.Failure?.Message);
         Assert.Equal(0.85, result.Value.Metrics.Single(m => m.Metric == "accuracy").Samples[0], 6);
     }

@@ -114,7 +114,7 @@ public sealed class EngineTests : IDisposable
     [Fact]
     public void The_baseline_against_itself_is_identical()
     {
-        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(TestFiles.Digits, TestFiles.Digits) { DataPath = TestFiles.DigitsTest, Labels = "label", Settings = new OrtSettings { IntraOpThreads = 1 } }).Value;
+        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(TestFiles.Digits, TestFiles.Digits) { DataPath = TestFiles.DigitsTest, Labels = "label", Settings = TestFiles.Precise with { IntraOpThreads = 1 } }).Value;
         var metrics = result.Metrics.ToDictionary(m => m.Metric, m => m.Samples[0]);
         Assert.Equal(0.994, metrics["accuracy"], 6);
         Assert.Equal(1, metrics["top1_agreement"]);
@@ -128,7 +128,7 @@ public sealed class EngineTests : IDisposable
     [InlineData("image", "class numbers are integers")]
     public void Labels_must_be_class_numbers_of_the_data_set(string labels, string expected)
     {
-        var failure = OnnxEvaluation.Run(new OnnxEvaluationRequest(TestFiles.Digits, TestFiles.Digits) { DataPath = TestFiles.DigitsTest, Labels = labels }).Failure!;
+        var failure = OnnxEvaluation.Run(new OnnxEvaluationRequest(TestFiles.Digits, TestFiles.Digits) { DataPath = TestFiles.DigitsTest, Labels = labels, Settings = TestFiles.Precise }).Failure!;
         Assert.Contains(expected, failure.Message, StringComparison.Ordinal);
     }
 

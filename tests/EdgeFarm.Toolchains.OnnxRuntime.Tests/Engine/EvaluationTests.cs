@@ -48,7 +48,7 @@ public sealed class EvaluationTests : IDisposable
             DataPath = TestFiles.DigitsTest,
             MaxSamples = 8,
             LayerSamples = 4,
-            Settings = new OrtSettings { IntraOpThreads = 1 },
+            Settings = TestFiles.Precise with { IntraOpThreads = 1 },
         });
         Assert.True(result.IsOk, result.Failure?.Message);
         Assert.Empty(result.Value.Notes);
@@ -58,7 +58,7 @@ public sealed class EvaluationTests : IDisposable
         // Nothing before the first node differs, so the first one that does lost all of it.
         Assert.True(layers[0].LostDb is null or > 0);
         Assert.Contains(layers, l => l.Tensor == "logits" && l.Cosine > 0.9);
-        Assert.Empty(OnnxEvaluation.Run(new OnnxEvaluationRequest(TestFiles.Digits, TestFiles.Digits) { LayerSamples = 2 }).Value.Layers);
+        Assert.Empty(OnnxEvaluation.Run(new OnnxEvaluationRequest(TestFiles.Digits, TestFiles.Digits) { LayerSamples = 2, Settings = TestFiles.Precise }).Value.Layers);
     }
 
     [SkippableFact]
@@ -67,7 +67,7 @@ public sealed class EvaluationTests : IDisposable
         var model = TestFiles.Large("models/minilm-l6/model.onnx");
         File.Copy(TestFiles.Large("models/minilm-l6/pairs.jsonl"), _directory["pairs.jsonl"]);
         File.WriteAllText(_directory["dataset.json"], """{"kind":"text","text":"pairs.jsonl","max_length":64}""");
-        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(model, model) { DataPath = _directory.Root, Settings = new OrtSettings { AllowSpinning = false } });
+        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(model, model) { DataPath = _directory.Root, Settings = TestFiles.Precise });
         Assert.True(result.IsOk, result.Failure?.Message);
         var metrics = result.Value.Metrics.ToDictionary(m => m.Metric, m => m.Samples[0]);
         Assert.Equal(300, result.Value.Samples);

@@ -19,7 +19,7 @@ public sealed class OptimizerTests : IDisposable
         Assert.Equal(7, result.Weights.Count);
         Assert.All(result.Weights, w => Assert.True(w.SqnrDb > 30, w.Name));
 
-        var evaluation = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], source) { SyntheticSamples = 4 });
+        var evaluation = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], source) { SyntheticSamples = 4, Settings = TestFiles.Precise });
         Assert.True(evaluation.IsOk, evaluation.Failure?.Message);
         Assert.Equal(["synthetic_input"], evaluation.Value.Flags);
         Assert.True(Value(evaluation.Value, "sqnr") > 25);
@@ -30,7 +30,7 @@ public sealed class OptimizerTests : IDisposable
     public void Digits_with_integer_convolutions_keeps_its_accuracy()
     {
         Optimize(TestFiles.Digits, [new PassStep("OnnxDynamicQuantization", new Dictionary<string, string> { ["op_types_to_quantize"] = "MatMul,Gemm,Conv", ["per_channel"] = "true" })]);
-        var evaluation = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], TestFiles.Digits) { DataPath = TestFiles.DigitsTest, Labels = "label" });
+        var evaluation = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], TestFiles.Digits) { DataPath = TestFiles.DigitsTest, Labels = "label", Settings = TestFiles.Precise });
         Assert.True(evaluation.IsOk, evaluation.Failure?.Message);
         Assert.Equal(500, evaluation.Value.Samples);
         Assert.Empty(evaluation.Value.Flags);
@@ -49,7 +49,7 @@ public sealed class OptimizerTests : IDisposable
         }
 
         Assert.True(result.OutputBytes <= result.SourceBytes * 0.75, $"{result.OutputBytes} of {result.SourceBytes}");
-        var evaluation = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], source) { SyntheticSamples = 2, Dims = new Dictionary<string, long[]> { ["x"] = [1, 3, 48, 320] } });
+        var evaluation = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], source) { SyntheticSamples = 2, Dims = new Dictionary<string, long[]> { ["x"] = [1, 3, 48, 320] }, Settings = TestFiles.Precise });
         Assert.True(evaluation.IsOk, evaluation.Failure?.Message);
         Assert.True(Value(evaluation.Value, "sqnr") >= 20, $"{Value(evaluation.Value, "sqnr")} dB");
     }

@@ -30,7 +30,7 @@ public sealed class SentenceEncoderTests : IDisposable
         {
             DataPath = TestFiles.Large("models/minilm-l6/queries.npz"),
             MaxSamples = 24,
-            Settings = new OrtSettings { AllowSpinning = false },
+            Settings = TestFiles.Precise,
         });
         Assert.True(result.IsOk, result.Failure?.Message);
         var sqnr = result.Value.Metrics.Single(m => m.Metric == "sqnr").Samples[0];
@@ -55,7 +55,7 @@ public sealed class SentenceEncoderTests : IDisposable
             {
                 DataPath = TestFiles.Large("models/minilm-l6/queries.npz"),
                 MaxSamples = 24,
-                Settings = new OrtSettings { AllowSpinning = false },
+                Settings = TestFiles.Precise,
             });
             return result.Value.Metrics.Single(m => m.Metric == "sqnr").Samples[0];
         }

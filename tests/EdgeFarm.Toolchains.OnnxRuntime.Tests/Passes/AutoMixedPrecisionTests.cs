@@ -32,7 +32,7 @@ public sealed class AutoMixedPrecisionTests : IDisposable
         Assert.True(report.Figures["cosine"] >= Goal);
 
         // Judged by the evaluation, which is not the search's own arithmetic, on the samples that the search was judged on.
-        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], TestFiles.Digits) { DataPath = TestFiles.DigitsCalibration, MaxSamples = 8 }).Value;
+        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], TestFiles.Digits) { DataPath = TestFiles.DigitsCalibration, MaxSamples = 8, Settings = TestFiles.Precise }).Value;
         Assert.True(result.Metrics.Single(m => m.Metric == "cosine").Samples[0] >= Goal - 1e-5);
     }
 
@@ -64,7 +64,7 @@ public sealed class AutoMixedPrecisionTests : IDisposable
         Assert.InRange(report.Figures["integer_weighted_nodes"], 18, 36);
         // Everything integer misses the goal: there was something to find.
         Assert.False(report.Search[0].Kept);
-        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], source) { DataPath = OutlierEncoder.Data(_directory["test.npy"], 9) }).Value;
+        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], source) { DataPath = OutlierEncoder.Data(_directory["test.npy"], 9), Settings = TestFiles.Precise }).Value;
         // On samples that the search never saw.
         var unseen = result.Metrics.Single(m => m.Metric == "cosine").Samples[0];
         Assert.True(unseen >= Goal - 0.02, $"cosine {unseen}");

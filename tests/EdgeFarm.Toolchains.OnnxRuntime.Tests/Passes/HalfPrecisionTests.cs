@@ -86,7 +86,7 @@ public sealed class HalfPrecisionTests : IDisposable
 
     private double Sqnr(string baseline)
     {
-        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], baseline) { SyntheticSamples = 2 });
+        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], baseline) { SyntheticSamples = 2, Settings = TestFiles.Precise });
         Assert.True(result.IsOk, result.Failure?.Message);
         return result.Value.Metrics.Single(m => m.Metric == "sqnr").Samples[0];
     }

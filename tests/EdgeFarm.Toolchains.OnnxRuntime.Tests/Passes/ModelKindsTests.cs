@@ -40,6 +40,7 @@ public sealed class ModelKindsTests : IDisposable
     [InlineData("OnnxMatMulNBits", true)]
     [InlineData("OnnxStaticQuantization", true)]
     [InlineData("OnnxPeepholeOptimizer", true)]
+    [InlineData("OnnxAutoMixedPrecision", true)]
     [InlineData("OnnxFloatToFloat16", false)]
     public void What_is_inside_a_branch_stays_and_still_reads_what_is_outside(string pass, bool handled)
     {
@@ -74,10 +75,52 @@ public sealed class ModelKindsTests : IDisposable
         }
     }
 
+    // The loop multiplies twice by a weight of its own, after one from outside.
     [Theory]
     [InlineData("OnnxDynamicQuantization", true)]
     [InlineData("OnnxMatMulNBits", true)]
     [InlineData("OnnxStaticQuantization", true)]
+    [InlineData("OnnxPeepholeOptimizer", true)]
+    [InlineData("OnnxAutoMixedPrecision", true)]
+    [InlineData("OnnxFloatToFloat16", false)]
+    public void What_is_inside_a_loop_stays_and_still_reads_what_is_outside(string pass, bool handled)
+    {
+        var model = Plain();
+        var body = new GraphProto { Name = "body" };
+        body.Input.Add(Value("i", DataType.Int64));
+        body.Input.Add(Value("going", DataType.Bool));
+        body.Input.Add(Value("carried", DataType.Float));
+        body.Node.Add(NodeAttributes.Create("Identity", "go", ["going"], ["goes"]));
+        body.Node.Add(NodeAttributes.Create("MatMul", "inner", ["carried", "own"], ["next"]));
+        body.Initializer.Add(Weight("own", Columns, Columns));
+        body.Output.Add(Value("goes", DataType.Bool));
+        body.Output.Add(Value("next", DataType.Float));
+        model.Graph.Initializer.Add(OnnxTensors.Create("trips", [], (ReadOnlySpan<long>)[2]));
+        model.Graph.Initializer.Add(OnnxTensors.Create("true", DataType.Bool, [], [1]));
+        var node = NodeAttributes.Create("Loop", "loop", ["trips", "true", "y"], ["z"]);
+        node.Attribute.Add(new AttributeProto { Name = "body", Type = AttributeProto.Types.AttributeType.Graph, G = body });
+        model.Graph.Node.Add(node);
+        model.Graph.Output[0].Name = "z";
+        var result = Run(model, pass);
+        if (!handled)
+        {
+            Assert.Equal(FailureType.Unsupported, result.Failure!.Type);
+            Assert.Contains("subgraphs", result.Failure.Message, StringComparison.Ordinal);
+            return;
+        }
+
+        Assert.True(result.IsOk, result.Failure?.Message);
+        Assert.Null(result.Value.NotLoaded);
+        using var written = TestFiles.Load(_directory["out.onnx"]);
+        Assert.Contains(written.Graph.Node.Single(n => n.OpType == "Loop").Attribute.Single(a => a.Name == "body").G.Node, n => n.OpType == "MatMul");
+    }
+
+    [Theory]
+    [InlineData("OnnxDynamicQuantization", true)]
+    [InlineData("OnnxMatMulNBits", true)]
+    [InlineData("OnnxStaticQuantization", true)]
+    [InlineData("OnnxPeepholeOptimizer", true)]
+    [InlineData("OnnxAutoMixedPrecision", true)]
     [InlineData("OnnxFloatToFloat16", false)]
     public void Functions_are_called_as_they_are(string pass, bool handled)
     {
@@ -94,6 +137,28 @@ public sealed class ModelKindsTests : IDisposable
         var result = Run(model, pass);
         Assert.Equal(handled, result.IsOk);
         Assert.True(handled || result.Failure!.Type == FailureType.Unsupported);
+    }
+
+    // Token numbers and a mask of bools beside floats: inputs of an encoder or a detector.
+    [Theory]
+    [MemberData(nameof(Passes))]
+    public void Inputs_that_are_no_floats_keep_their_types(string pass)
+    {
+        var model = Plain();
+        model.Graph.Input.Add(Value("ids", DataType.Int64, 4));
+        model.Graph.Input.Add(Value("mask", DataType.Bool, 4, 1));
+        model.Graph.Initializer.Add(Weight("table", Rows, Columns));
+        model.Graph.Node.Add(NodeAttributes.Create("Gather", "gather", ["table", "ids"], ["rows"]));
+        model.Graph.Node.Add(NodeAttributes.Create("Add", "add", ["y", "rows"], ["sum"]));
+        model.Graph.Node.Add(NodeAttributes.Create("Where", "where", ["mask", "sum", "y"], ["z"]));
+        model.Graph.Output[0].Name = "z";
+        var result = Run(model, pass);
+        Assert.True(result.IsOk, result.Failure?.Message);
+        Assert.Null(result.Value.NotLoaded);
+        using var written = TestFiles.Load(_directory["out.onnx"]);
+        Assert.Equal(
+            [(int)DataType.Int64, (int)DataType.Bool],
+            written.Graph.Input.Where(i => i.Name is "ids" or "mask").Select(i => i.Type.TensorType.ElemType));
     }
 
     [Fact]

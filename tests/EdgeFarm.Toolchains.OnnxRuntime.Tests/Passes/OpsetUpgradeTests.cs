@@ -76,7 +76,7 @@ public sealed class OpsetUpgradeTests : IDisposable
         using var model = TestFiles.Load(source);
         Assert.True(OpsetUpgrade.Raise(model, to).IsOk);
         Assert.True(model.Save(_directory["new.onnx"]).IsOk);
-        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["new.onnx"], source) { SyntheticSamples = 1, Dims = new Dictionary<string, long[]> { ["x"] = [1, 3, 48, 160] } });
+        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["new.onnx"], source) { SyntheticSamples = 1, Dims = new Dictionary<string, long[]> { ["x"] = [1, 3, 48, 160] }, Settings = TestFiles.Precise });
         Assert.True(result.IsOk, result.Failure?.Message);
         Assert.True(result.Value.Metrics.Single(m => m.Metric == "max_error").Samples[0] < 1e-5);
     }
@@ -129,7 +129,7 @@ public sealed class OpsetUpgradeTests : IDisposable
         Assert.Equal(to, model.Opset);
         Assert.Null(model.Check());
         Assert.True(model.Save(_directory["new.onnx"]).IsOk);
-        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["new.onnx"], _directory["old.onnx"]) { SyntheticSamples = 2 });
+        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["new.onnx"], _directory["old.onnx"]) { SyntheticSamples = 2, Settings = TestFiles.Precise });
         Assert.True(result.IsOk, result.Failure?.Message);
         Assert.True(result.Value.Metrics.Single(m => m.Metric == "max_error").Samples[0] < 1e-6);
     }

@@ -24,7 +24,7 @@ public sealed class PreparationTests : IDisposable
             Assert.Equal(level == "extended", model.Graph.Node.Any(n => n.Domain == "com.microsoft"));
         }
 
-        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], source) { SyntheticSamples = 1 }).Value;
+        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], source) { SyntheticSamples = 1, Settings = TestFiles.Precise }).Value;
         Assert.True(result.Metrics.Single(m => m.Metric == "max_error").Samples[0] < 1e-4);
     }
 
@@ -39,7 +39,7 @@ public sealed class PreparationTests : IDisposable
         Assert.True(outcome.IsOk, outcome.Failure?.Message);
         Assert.Equal(3, outcome.Value.Passes.Count);
         Assert.NotEmpty(outcome.Value.Weights);
-        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], TestFiles.Digits) { DataPath = TestFiles.DigitsTest, Labels = "label" }).Value;
+        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], TestFiles.Digits) { DataPath = TestFiles.DigitsTest, Labels = "label", Settings = TestFiles.Precise }).Value;
         Assert.True(result.Metrics.Single(m => m.Metric == "accuracy").Samples[0] >= 0.986);
     }
 

@@ -150,7 +150,7 @@ public sealed class QnnTests : IDisposable
             Calibration = CalibrationData.Load(TestFiles.DigitsCalibration).Value,
         });
         Assert.True(outcome.IsOk, outcome.Failure?.Message);
-        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], TestFiles.Digits) { DataPath = TestFiles.DigitsTest, Labels = "label" });
+        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], TestFiles.Digits) { DataPath = TestFiles.DigitsTest, Labels = "label", Settings = TestFiles.Precise });
         Assert.True(result.IsOk, result.Failure?.Message);
         Assert.True(result.Value.Metrics.Single(m => m.Metric == "sqnr").Samples[0] >= leastDb);
         Assert.True(result.Value.Metrics.Single(m => m.Metric == "accuracy").Samples[0] >= 0.986);

@@ -52,7 +52,7 @@ public sealed class SmoothQuantTests : IDisposable
 
     private double Sqnr(string source)
     {
-        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], source) { DataPath = OutlierEncoder.Data(_directory["test.npy"], 9), Settings = new OrtSettings { IntraOpThreads = 1 } });
+        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(_directory["out.onnx"], source) { DataPath = OutlierEncoder.Data(_directory["test.npy"], 9), Settings = TestFiles.Precise with { IntraOpThreads = 1 } });
         Assert.True(result.IsOk, result.Failure?.Message);
         return result.Value.Metrics.Single(m => m.Metric == "sqnr").Samples[0];
     }

@@ -89,7 +89,7 @@ public sealed class StaticQuantizationTests : IDisposable
     public void Digits_keep_their_accuracy(string settings, double accuracy, double leastDb)
     {
         var path = Digits(settings);
-        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(path, TestFiles.Digits) { DataPath = TestFiles.DigitsTest, Labels = "label" });
+        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(path, TestFiles.Digits) { DataPath = TestFiles.DigitsTest, Labels = "label", Settings = TestFiles.Precise });
         Assert.True(result.IsOk, result.Failure?.Message);
         var metrics = result.Value.Metrics.ToDictionary(m => m.Metric, m => m.Samples[0]);
         Assert.True(metrics["accuracy"] >= accuracy && metrics["sqnr"] >= leastDb, $"accuracy {metrics["accuracy"]}, {metrics["sqnr"]} dB");
@@ -192,7 +192,7 @@ public sealed class StaticQuantizationTests : IDisposable
 
     internal static double Sqnr(string model, string baseline, string data)
     {
-        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(model, baseline) { DataPath = data, Settings = new OrtSettings { IntraOpThreads = 1 } });
+        var result = OnnxEvaluation.Run(new OnnxEvaluationRequest(model, baseline) { DataPath = data, Settings = TestFiles.Precise with { IntraOpThreads = 1 } });
         Assert.True(result.IsOk, result.Failure?.Message);
         return result.Value.Metrics.Single(m => m.Metric == "sqnr").Samples[0];
     }

@@ -98,6 +98,7 @@ internal static class SettingsSchema
         new("DrainSeconds", SettingKind.Number, "how long running jobs may go on when it is asked to stop; then they are handed back") { Maximum = MaxSeconds },
         new("OnlyWhatFits", SettingKind.Flag, "take only jobs whose time limit is within DrainSeconds, so that a stop never breaks one off"),
         new("DeviceClass", SettingKind.Text, "class of its deployment; it becomes the label device-class"),
+        new("ExecutionProviders", SettingKind.Map, "plug-in execution providers of ONNX Runtime: a name, and the file of its library; they add to those of EDGEFARM_ONNX_EP"),
         new("Telemetry.Otlp", SettingKind.Text, "URL of an OpenTelemetry collector (OTLP over gRPC) for traces; empty takes OTEL_EXPORTER_OTLP_ENDPOINT, else none"),
     ];
 }

@@ -41,6 +41,9 @@ public sealed record WorkerSettings
     /// <summary>Whether it takes only jobs that end within <see cref="Drain"/>.</summary>
     public bool OnlyWhatFits { get; private init; }
 
+    /// <summary>Libraries of plug-in execution providers of ONNX Runtime, by name.</summary>
+    public ImmutableSortedDictionary<string, string> ExecutionProviders { get; private init; } = ImmutableSortedDictionary<string, string>.Empty;
+
     /// <summary>An OpenTelemetry collector, or null.</summary>
     public Uri? Otlp { get; private init; }
 
@@ -104,6 +107,13 @@ public sealed record WorkerSettings
             all = all.SetItem("device-class", deviceClass);
         }
 
+        // The engine reads them from one line.
+        var providers = settings.Map("ExecutionProviders");
+        if (providers.FirstOrDefault(p => p.Key.Contains('=', StringComparison.Ordinal) || p.Value.Length == 0 || (p.Key + p.Value).Contains(';', StringComparison.Ordinal)) is { Key: { } wrong })
+        {
+            return Failure.InvalidInput($"ExecutionProviders: '{wrong}' must be a name without '=' and ';', with the file of a library without ';'");
+        }
+
         return new WorkerSettings(
             farm.ToImmutable(), settings.Text("Name", Environment.MachineName.ToLowerInvariant()), settings.Text("Data", Path.Combine(".edgefarm", "worker")))
         {
@@ -114,6 +124,7 @@ public sealed record WorkerSettings
             Http = http,
             Drain = TimeSpan.FromSeconds(settings.Number("DrainSeconds", DefaultDrainSeconds)),
             OnlyWhatFits = settings.Flag("OnlyWhatFits"),
+            ExecutionProviders = providers,
             Otlp = otlp,
         };
     }

@@ -102,13 +102,14 @@ internal sealed class WeightStore(PassArguments arguments, PassContext context)
 
     private StoredWeight Make(OnnxGraph graph, TensorProto weight, QuantRange range, int? axis, bool transpose, long[]? channelDims = null)
     {
-        var values = OnnxTensors.Floats(weight);
+        var values = OnnxTensors.FloatMemory(weight);
         if (values.IsEmpty)
         {
             return Refuse("its weight is empty");
         }
 
-        if (!LinearQuantizer.IsFinite(values))
+        var scan = FloatScan.Of(values, context.Threads);
+        if (!scan.IsFinite)
         {
             return Refuse("its weight holds infinities or NaN");
         }
@@ -116,7 +117,7 @@ internal sealed class WeightStore(PassArguments arguments, PassContext context)
         var dims = weight.Dims.ToArray();
         if (transpose)
         {
-            values = LinearWeight.Transpose(values, (int)dims[0], (int)dims[1]);
+            values = LinearWeight.Transpose(values.Span, (int)dims[0], (int)dims[1]);
             Array.Reverse(dims);
         }
 
@@ -125,14 +126,12 @@ internal sealed class WeightStore(PassArguments arguments, PassContext context)
         if (axis is { } channelAxis)
         {
             var inner = (int)dims.Skip(channelAxis + 1).Aggregate(1L, (a, d) => a * d);
-            (codes, scales) = LinearQuantizer.QuantizePerChannel(values, (int)dims[channelAxis], inner, range);
+            (codes, scales) = LinearQuantizer.QuantizePerChannel(values.Span, (int)dims[channelAxis], inner, range);
         }
         else
         {
-            var scale = LinearQuantizer.ScaleFor(
-                TensorPrimitives.Min(values), TensorPrimitives.Max(values), range);
-            codes = new byte[values.Length];
-            LinearQuantizer.Quantize(values, scale, range, codes);
+            var scale = LinearQuantizer.ScaleFor(scan.Min, scan.Max, range);
+            codes = LinearQuantizer.Quantize(values, scale, range, context.Threads);
             scales = [scale];
         }
 
@@ -148,7 +147,7 @@ internal sealed class WeightStore(PassArguments arguments, PassContext context)
             OnnxTensors.Create(names.Scale, scaleDims, Array.ConvertAll(scales, s => s.Scale)),
             OnnxTensors.Create(names.Zero, range.DataType, zeroDims, Array.ConvertAll(scales, s => unchecked((byte)s.ZeroPoint))),
         ];
-        if (evidence.Sqnr(name => tensors.First(t => t.Name == name)) is var decibel && decibel < evidence.FloorDb)
+        if (evidence.Sqnr(name => tensors.First(t => t.Name == name), context.Threads) is var decibel && decibel < evidence.FloorDb)
         {
             return Refuse(FormattableString.Invariant($"8 bits keep only {decibel:F1} dB of its weight"));
         }

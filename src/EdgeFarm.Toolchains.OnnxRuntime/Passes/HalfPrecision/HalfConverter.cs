@@ -242,5 +242,5 @@ internal sealed class HalfWeight(TensorProto source, string name, DataType half)
     public override double FloorDb => half == DataType.Float16 ? 30 : 25;
 
     /// <inheritdoc/>
-    protected override float[] Dequantize(Func<string, TensorProto> find) => OnnxTensors.ToFloats(find(name));
+    protected override RestoredWeight Restore(Func<string, TensorProto> find) => new WholeWeight(OnnxTensors.ToFloats(find(name)));
 }

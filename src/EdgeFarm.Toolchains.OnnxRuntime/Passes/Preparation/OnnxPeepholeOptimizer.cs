@@ -69,7 +69,8 @@ public sealed class OnnxPeepholeOptimizer : OnnxPass
             }
 
             OrtSession.SaveOptimized(source, target, new OrtSettings { GraphOptimization = level, IntraOpThreads = context.Threads });
-            var loaded = OnnxModel.Load(target);
+            // The file goes away before the graph does.
+            var loaded = OnnxModel.Load(target, mapped: false);
             if (!loaded.IsOk)
             {
                 throw new FailureException(new Failure(FailureType.Internal, $"ONNX Runtime saved a model that cannot be read back: {loaded.Failure!.Message}"));

@@ -8,6 +8,9 @@ namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.Static;
 /// <summary>Remembers a float model's outputs on some samples and holds changed models against them, by running these on the CPU.</summary>
 internal sealed class OutputJudge
 {
+    // Without VNNI sums saturate in 16 bits: a search would find another form on such a machine, and a cache would hand it to all.
+    private static readonly Dictionary<string, string> Precise = new() { ["session.x64quantprecision"] = "1" };
+
     private readonly List<string> _outputs;
     private readonly Dictionary<(int Sample, int Output), (float[] Values, long[] Shape)> _expected = [];
     private readonly PassContext _context;
@@ -44,12 +47,13 @@ internal sealed class OutputJudge
         try
         {
             var path = Path.Combine(directory.FullName, "model.onnx");
-            if (changed.Save(path) is { Failure: { } failure })
+            if (changed.Save(path, externalThreshold: 0) is { Failure: { } failure })
             {
                 throw new FailureException(failure);
             }
 
-            using var session = OrtSession.Load(path, new OrtSettings { IntraOpThreads = _context.Threads, AllowSpinning = false });
+            changed.ReleasePages();
+            using var session = OrtSession.Load(path, new OrtSettings { IntraOpThreads = _context.Threads, AllowSpinning = false, Config = Precise });
             return Compare(session);
         }
         finally

@@ -235,7 +235,7 @@ internal sealed class BlockRewriter
         return null;
     }
 
-    private static string? Refusal(TensorProto weight, int rank)
+    private string? Refusal(TensorProto weight, int rank)
     {
         if (weight.DataType != (int)DataType.Float)
         {
@@ -248,24 +248,24 @@ internal sealed class BlockRewriter
         }
 
         return OnnxTensors.ElementCount(weight.Dims) == 0 ? "its weight is empty"
-            : LinearQuantizer.IsFinite(OnnxTensors.Floats(weight)) ? null
+            : FloatScan.Of(OnnxTensors.FloatMemory(weight), _context.Threads).IsFinite ? null
             : "its weight holds infinities or NaN";
     }
 
     private Stored Store(TensorProto weight, bool transposed, float[]? factor)
     {
         var (rows, columns) = ((int)weight.Dims[0], (int)weight.Dims[1]);
-        var values = OnnxTensors.ToFloats(weight);
+        var values = OnnxTensors.FloatMemory(weight);
         if (transposed)
         {
-            values = LinearWeight.Transpose(values, rows, columns);
+            values = LinearWeight.Transpose(values.Span, rows, columns);
             (rows, columns) = (columns, rows);
         }
 
         var blocks = _format.Blocks(rows);
         var matrix = _algorithm switch
         {
-            "hqq" => HqqQuantizer.Quantize(values, rows, columns, _format, _context.Threads),
+            "hqq" => HqqQuantizer.Quantize(values.Span, rows, columns, _format, _context.Threads),
             "k_quant" => KQuantizer.Quantize(values, rows, columns, _format, _context.Threads),
             "gptq" when factor is not null => GptqQuantizer.Quantize(values, rows, columns, factor, _format, _context.Threads),
             _ => BlockQuantizer.Quantize(values, rows, columns, _format, _context.Threads),
@@ -333,7 +333,7 @@ internal sealed class BlockRewriter
 
     private Stored StoreTable(TensorProto table, int rows, int columns)
     {
-        var (data, scaleValues) = TableQuantizer.Quantize(OnnxTensors.ToFloats(table), rows, columns, _format, _context.Threads);
+        var (data, scaleValues) = TableQuantizer.Quantize(OnnxTensors.FloatMemory(table), rows, columns, _format, _context.Threads);
         var (codes, scales) = (_graph.UniqueName($"{table.Name}_Q{_format.Bits}"), _graph.UniqueName($"{table.Name}_scales"));
         List<TensorProto> tensors =
         [
@@ -345,7 +345,7 @@ internal sealed class BlockRewriter
 
     private Stored Keep(QuantizedWeight evidence, List<TensorProto> tensors, Stored stored)
     {
-        if (evidence.Sqnr(name => tensors.First(t => t.Name == name)) is var decibel && decibel < evidence.FloorDb)
+        if (evidence.Sqnr(name => tensors.First(t => t.Name == name), _context.Threads) is var decibel && decibel < evidence.FloorDb)
         {
             return stored with { Refusal = FormattableString.Invariant($"{_format.Bits} bits keep only {decibel:F1} dB of its weight") };
         }
