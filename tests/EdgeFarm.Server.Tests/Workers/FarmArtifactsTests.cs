@@ -136,6 +136,21 @@ public sealed class FarmArtifactsTests : IAsyncLifetime, IDisposable
     }
 
     [Fact]
+    public async Task A_transfer_begins_with_the_coordinator_that_the_worker_is_linked_to()
+    {
+        using var nowhere = new EdgeFarmClient(new Uri("http://127.0.0.1:9"));
+        var errors = 0;
+        var farm = new FarmArtifacts([nowhere.Artifacts, _client!.Artifacts], _worker.WorkerStore, TimeProvider.System) { OnError = _ => errors++ };
+        var stored = await ImportAsync(_worker.WorkerStore, "made", path => File.WriteAllText(path, "made"));
+
+        farm.Prefer(1);
+        Assert.Null(await farm.UploadAsync(stored, default));
+
+        Assert.Equal(0, errors);
+        Assert.Throws<ArgumentOutOfRangeException>(() => farm.Prefer(2));
+    }
+
+    [Fact]
     public async Task A_worker_gives_up_when_its_deadline_comes()
     {
         using var nowhere = new EdgeFarmClient(new Uri("http://127.0.0.1:9"));
