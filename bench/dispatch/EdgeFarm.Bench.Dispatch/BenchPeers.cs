@@ -11,6 +11,8 @@ namespace EdgeFarm.Bench.Dispatch;
 /// <summary>The coordinators beside the one that measures, each in a process of its own.</summary>
 internal sealed class BenchPeers : IAsyncDisposable
 {
+    private const string Answer = "answer ";
+
     private readonly List<Process> _processes = [];
 
     /// <summary>How this process joins them; null for a farm of one.</summary>
@@ -50,12 +52,12 @@ internal sealed class BenchPeers : IAsyncDisposable
     public static async Task<int> RunAsync(string connection, int port, int[] ports)
     {
         await using var farm = await BenchFarm.StartAsync(FarmDatabaseOptions.PostgreSql(connection), Options(port, ports));
-        Console.Out.WriteLine(farm.Url);
+        Console.Out.WriteLine(Answer + farm.Url);
         using var self = Process.GetCurrentProcess();
         while (await Console.In.ReadLineAsync() is not null)
         {
             self.Refresh();
-            Console.Out.WriteLine(self.TotalProcessorTime.TotalSeconds.ToString("R", CultureInfo.InvariantCulture));
+            Console.Out.WriteLine(Answer + self.TotalProcessorTime.TotalSeconds.ToString("R", CultureInfo.InvariantCulture));
         }
 
         return 0;
@@ -88,8 +90,19 @@ internal sealed class BenchPeers : IAsyncDisposable
     private static FarmClusterOptions Options(int port, int[] ports) =>
         new("127.0.0.1", port) { Seeds = [.. ports.Select(p => ("127.0.0.1", p))], MinimumPeers = (ports.Length / 2) + 1 };
 
-    private static async Task<string> AnswerAsync(Process process) =>
-        await process.StandardOutput.ReadLineAsync() ?? throw new InvalidOperationException("a coordinator ended");
+    /// <summary>The next line that is an answer; the log stands between them.</summary>
+    private static async Task<string> AnswerAsync(Process process)
+    {
+        while (await process.StandardOutput.ReadLineAsync() is { } line)
+        {
+            if (line.StartsWith(Answer, StringComparison.Ordinal))
+            {
+                return line[Answer.Length..];
+            }
+        }
+
+        throw new InvalidOperationException("a coordinator ended");
+    }
 
     private static int[] FreePorts(int count)
     {

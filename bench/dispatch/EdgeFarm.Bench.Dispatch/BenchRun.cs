@@ -154,6 +154,7 @@ internal static class BenchRun
         await using (var farm = await BenchFarm.StartAsync(database))
         {
             await SubmitAsync(farm, NoOpSweeps.Make(sweep, jobs, sweep));
+            await farm.ViewAsync(sweep);
         }
 
         GC.Collect();

@@ -25,7 +25,7 @@ internal static class PersistenceConfig
                 parallelism = {{parallelism}}
                 tag-write-mode = Csv
 
-                # More rows than this go to the database as literals in one text, which takes a large plan ten times as long as row by row.
+                # More rows than this go to the database as literals in one text; a large plan is faster row by row.
                 max-row-by-row-size = 1000000
 
                 # Events of a large plan have a thousand jobs each.
