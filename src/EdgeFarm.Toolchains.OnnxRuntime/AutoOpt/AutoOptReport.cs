@@ -129,6 +129,7 @@ internal static class AutoOptReport
         {
             _ when trial.Candidate == chosen.Candidate => "chosen",
             _ when !trial.MeetsGoal => "misses the goal",
+            _ when trial.Candidate == found.GaveWay?.Candidate => "chosen first, slower side by side",
             _ when trial.Candidate.IsSource => "what all others are held against",
             _ when goal.Objective == Objective.Size => trial.Bytes > chosen.Bytes ? "larger" : "no smaller",
             { Latency: { } own } when chosen.Latency is { } best && own.Low > best.High => "slower",

@@ -20,7 +20,11 @@ internal sealed record SearchLimits(int MaxForms, TimeSpan MaxTime);
 /// <param name="AgainstSource">The choice's time against the source's, side by side in the end; null where it is the source.</param>
 /// <param name="AgainstSingle">The same against the best single pass; null where the choice is that.</param>
 internal sealed record SearchResult(
-    Choice Choice, IReadOnlyList<Trial> Trials, IReadOnlyList<Exclusion> Excluded, Trial? Single, LatencyRatio? AgainstSource, LatencyRatio? AgainstSingle);
+    Choice Choice, IReadOnlyList<Trial> Trials, IReadOnlyList<Exclusion> Excluded, Trial? Single, LatencyRatio? AgainstSource, LatencyRatio? AgainstSingle)
+{
+    /// <summary>The form that was chosen at first and turned out slower side by side; null where none was.</summary>
+    public Trial? GaveWay { get; init; }
+}
 
 /// <summary>
 /// Makes the planned forms, judges and measures them, refines the plan once by what came of it, and has a choice made. What is decided is
@@ -38,7 +42,7 @@ internal sealed class AutoOptSearch(
     string sourcePath, string folder, AutoOptProblem problem, FormJudge judge, OrtSettings settings, CalibrationData? calibration, SearchLimits limits, PassContext context)
 {
     // Few rounds tell who is out of the question, more who is ahead, the last ones decide. A busy machine takes the whole time that it is given.
-    private const int FirstRounds = 8, MoreRounds = 24, LastRounds = 30;
+    private const int FirstRounds = 9, MoreRounds = 24, LastRounds = 30;
     private static readonly TimeSpan FirstLimit = TimeSpan.FromSeconds(3), MoreLimit = TimeSpan.FromSeconds(8), LastLimit = TimeSpan.FromSeconds(20);
 
     private const double PlannedPart = 0.5, MadePart = 0.8;
@@ -76,12 +80,14 @@ internal sealed class AutoOptSearch(
         var choice = AutoOptSelection.Choose(_trials, objective);
         var single = AutoOptSelection.BestSingle(_trials, objective);
         var (againstSource, againstSingle) = (default(LatencyRatio), default(LatencyRatio));
-        if (!choice.Trial.Candidate.IsSource)
+        var first = choice.Trial;
+        if (!first.Candidate.IsSource)
         {
             (choice, againstSource, againstSingle) = Confirm(choice, single);
         }
 
-        return new SearchResult(AutoOptSelection.LastResort(choice, _trials), _trials, _excluded, single, againstSource, againstSingle);
+        var gaveWay = choice.Trial.Candidate == first.Candidate ? null : first;
+        return new SearchResult(AutoOptSelection.LastResort(choice, _trials), _trials, _excluded, single, againstSource, againstSingle) { GaveWay = gaveWay };
     }
 
     /// <summary>The file of a form that was made, and how.</summary>

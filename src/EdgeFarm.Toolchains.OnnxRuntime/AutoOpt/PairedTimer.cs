@@ -27,6 +27,9 @@ internal sealed class PairedTimer(IReadOnlyList<IReadOnlyDictionary<string, NpyA
     // An interval as narrow as this decides what is worth deciding.
     private const double Settled = 0.04;
 
+    // Where a session's memory happens to lie makes some percent, which no number of rounds within it shows: each form is loaded anew so often.
+    private const int Sessions = 3;
+
     // Threads of a session that is not running would spin into its neighbour's turn.
     private readonly OrtSettings _settings = settings with { Config = new Dictionary<string, string>(settings.Config, StringComparer.Ordinal) { ["session.force_spinning_stop"] = "1" } };
 
@@ -37,37 +40,46 @@ internal sealed class PairedTimer(IReadOnlyList<IReadOnlyDictionary<string, NpyA
     /// <exception cref="FailureException">What ONNX Runtime has against one of them.</exception>
     public IReadOnlyList<IReadOnlyList<double>> Measure(IReadOnlyList<string> paths, int rounds, TimeSpan limit)
     {
-        var forms = new List<Form>();
+        var seconds = paths.Select(_ => new List<double>()).ToList();
+        var start = Stopwatch.GetTimestamp();
+        for (var session = 0; session < Sessions; session++)
+        {
+            Measure(paths, seconds, rounds / Sessions, MostRounds / Sessions, limit * (session + 1) / Sessions, start, session);
+        }
+
+        return seconds;
+    }
+
+    private void Measure(IReadOnlyList<string> paths, List<List<double>> seconds, int rounds, int most, TimeSpan until, long start, int session)
+    {
+        var forms = new Form?[paths.Count];
         try
         {
-            foreach (var path in paths)
+            for (var i = 0; i < forms.Length; i++)
             {
-                forms.Add(new Form(path, _settings, inputs));
+                var at = (session + i) % forms.Length;
+                forms[at] = new Form(paths[at], _settings, inputs, seconds[at]);
+                forms[at]!.WarmUp(cancellation);
             }
 
-            foreach (var form in forms)
+            for (var round = 0; round < LeastRounds / Sessions || (Stopwatch.GetElapsedTime(start) < until && (round < rounds || (round < most && IsWide(seconds)))); round++)
             {
-                form.WarmUp(cancellation);
-            }
-
-            var start = Stopwatch.GetTimestamp();
-            for (var round = 0; round < LeastRounds || (Stopwatch.GetElapsedTime(start) < limit && (round < rounds || (round < MostRounds && IsWide(forms)))); round++)
-            {
-                for (var i = 0; i < forms.Count; i++)
+                for (var i = 0; i < forms.Length; i++)
                 {
-                    forms[(round + i) % forms.Count].Time(round, cancellation);
+                    forms[(round + i) % forms.Length]!.Time(round, cancellation);
                 }
             }
-
-            return [.. forms.Select(f => f.Seconds)];
         }
         finally
         {
-            forms.ForEach(f => f.Dispose());
+            foreach (var form in forms)
+            {
+                form?.Dispose();
+            }
         }
     }
 
-    private static bool IsWide(List<Form> forms) => forms.Skip(1).Any(f => LatencyRatio.Of(forms[0].Seconds, f.Seconds) is var r && r.High - r.Low > Settled * r.Ratio);
+    private static bool IsWide(List<List<double>> seconds) => seconds.Skip(1).Any(other => LatencyRatio.Of(seconds[0], other) is var r && r.High - r.Low > Settled * r.Ratio);
 
     private sealed class Form : IDisposable
     {
@@ -77,8 +89,9 @@ internal sealed class PairedTimer(IReadOnlyList<IReadOnlyDictionary<string, NpyA
         private readonly RunOptions _options = new();
         private int _repeats = 1;
 
-        public Form(string path, OrtSettings settings, IReadOnlyList<IReadOnlyDictionary<string, NpyArray>> inputs)
+        public Form(string path, OrtSettings settings, IReadOnlyList<IReadOnlyDictionary<string, NpyArray>> inputs, List<double> seconds)
         {
+            Seconds = seconds;
             _session = OrtSession.Load(path, settings);
             try
             {
@@ -106,7 +119,7 @@ internal sealed class PairedTimer(IReadOnlyList<IReadOnlyDictionary<string, NpyA
             }
         }
 
-        public List<double> Seconds { get; } = [];
+        private List<double> Seconds { get; }
 
         public void WarmUp(CancellationToken cancellation)
         {

@@ -70,7 +70,7 @@ public sealed class AutoOptTests : IDisposable
     [Fact]
     public void Without_samples_the_choice_is_made_on_random_input_and_marked()
     {
-        var outcome = OnnxOptimizer.Run(new OnnxOptimizeRequest(TestFiles.Digits, _directory["out.onnx"], [Step(("max_forms", "1"), ("dims", "image=1,1,16,16"))]) { Threads = 1 });
+        var outcome = OnnxOptimizer.Run(new OnnxOptimizeRequest(TestFiles.Digits, _directory["out.onnx"], [Step(("max_forms", "1"), ("dims", "image=1,1,8,8"))]) { Threads = 1 });
         Assert.True(outcome.IsOk, outcome.Failure?.Message);
         var report = outcome.Value.Passes[0];
         Assert.True(report.Synthetic);
