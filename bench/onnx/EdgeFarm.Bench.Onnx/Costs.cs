@@ -69,8 +69,7 @@ internal static class Costs
             {
                 Calibration = CalibrationData.Load(calibration).Value,
                 Threads = Threads,
-            },
-                line => Console.Error.WriteLine($"{ProcessMemory.Resident() >> 20} now, {ProcessMemory.Peak() >> 20} peak: {line}"));
+            });
             if (!outcome.IsOk)
             {
                 Console.Error.WriteLine(outcome.Failure);

@@ -11,15 +11,17 @@ namespace EdgeFarm.Toolchains.OnnxRuntime.Tests.Optimize;
 /// give. The cards were made on a CPU with VNNI; without it sums of products saturate in 16 bits, which is the machine's error and not the form's, so the
 /// runtime is asked for sums of 32 bits.
 /// </summary>
-public sealed class ModelCardTests(ModelCardTests.MiniLm encoder) : IClassFixture<ModelCardTests.MiniLm>, IDisposable
+public sealed class ModelCardTests(ModelCardTests.MiniLm encoder, Xunit.Abstractions.ITestOutputHelper log) : IClassFixture<ModelCardTests.MiniLm>, IDisposable
 {
-    private const double Cosine = 0.002, Decibel = 0.5, Recall = 0.01, Accuracy = 0.004;
+    // A card's figures are rounded: half a unit of the last place comes on top.
+    private const double Cosine = 0.002, Decibel = 0.5, Recall = 0.0105, Accuracy = 0.0045;
     private const string Weighted = "/query*,/key*,/value*,/dense*";
 
     private readonly TemporaryDirectory _directory = new();
 
     [SkippableTheory]
-    [InlineData("OnnxDynamicQuantization", "", 22.7, .160, .467, .263, .9579, 10.2)]
+    // One scale for all would keep less than 10 dB of one matrix, which is therefore left in float: 1.8 MB more, 2 dB better.
+    [InlineData("OnnxDynamicQuantization", "", 24.5, .160, .467, .263, .9579, 10.2)]
     [InlineData("OnnxDynamicQuantization", "per_channel=true", 22.8, .177, .463, .275, .9921, 16.6)]
     [InlineData("OnnxDynamicQuantization", "per_channel=true reduce_range=true", 22.8, .163, .477, .269, .9908, 16.2)]
     [InlineData("OnnxDynamicQuantization", "weight_type=uint8", 22.7, .170, .470, .276, .9797, 13.1)]
@@ -41,6 +43,7 @@ public sealed class ModelCardTests(ModelCardTests.MiniLm encoder) : IClassFixtur
         var figures = string.Create(
             CultureInfo.InvariantCulture,
             $"{bytes} bytes, recall@1 {found.RecallAt1:F3}, recall@10 {found.RecallAt10:F3}, MRR {found.Mrr:F3}, cosine {found.Cosine:F4}, {sqnr:F2} dB");
+        log.WriteLine(figures);
         Assert.True(bytes <= (megabytes + 0.1) * 1e6, figures);
         Assert.True(found.RecallAt1 >= recallAt1 - Recall, figures);
         Assert.True(found.RecallAt10 >= recallAt10 - Recall, figures);
@@ -64,6 +67,7 @@ public sealed class ModelCardTests(ModelCardTests.MiniLm encoder) : IClassFixtur
         var figures = string.Create(
             CultureInfo.InvariantCulture,
             $"{report.Figures["integer_weighted_nodes"]} of {report.Figures["candidate_weighted_nodes"]} weights, recall@10 {found.RecallAt10:F3}, cosine {found.Cosine:F4}, {sqnr:F2} dB");
+        log.WriteLine(figures);
         Assert.True(report.Changed.Count(c => c.OpType == "MatMul" && c.Node.Split('/')[1].Split('_')[0] is "query" or "key" or "value" or "dense") >= 30, figures);
         Assert.True(found.RecallAt10 >= 0.46, figures);
         Assert.True(found.Cosine >= 0.985, figures);
@@ -84,6 +88,7 @@ public sealed class ModelCardTests(ModelCardTests.MiniLm encoder) : IClassFixtur
         Assert.True(result.IsOk, result.Failure?.Message);
         double Value(string metric) => result.Value.Metrics.Single(m => m.Metric == metric).Samples[0];
         var figures = string.Create(CultureInfo.InvariantCulture, $"{bytes} bytes, accuracy {Value("accuracy"):F3}, {Value("sqnr"):F2} dB");
+        log.WriteLine(figures);
         Assert.True(bytes <= most * 1.02, figures);
         Assert.True(Value("accuracy") >= accuracy - Accuracy, figures);
         Assert.True(Value("sqnr") >= decibel - Decibel, figures);

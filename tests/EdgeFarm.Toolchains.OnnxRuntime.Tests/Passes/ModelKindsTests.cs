@@ -87,14 +87,14 @@ public sealed class ModelKindsTests : IDisposable
     {
         var model = Plain();
         var body = new GraphProto { Name = "body" };
-        body.Input.Add(Value("i", DataType.Int64));
-        body.Input.Add(Value("going", DataType.Bool));
-        body.Input.Add(Value("carried", DataType.Float));
+        body.Input.Add(Scalar("i", DataType.Int64));
+        body.Input.Add(Scalar("going", DataType.Bool));
+        body.Input.Add(Value("carried", DataType.Float, 4, Columns));
         body.Node.Add(NodeAttributes.Create("Identity", "go", ["going"], ["goes"]));
         body.Node.Add(NodeAttributes.Create("MatMul", "inner", ["carried", "own"], ["next"]));
         body.Initializer.Add(Weight("own", Columns, Columns));
-        body.Output.Add(Value("goes", DataType.Bool));
-        body.Output.Add(Value("next", DataType.Float));
+        body.Output.Add(Scalar("goes", DataType.Bool));
+        body.Output.Add(Value("next", DataType.Float, 4, Columns));
         model.Graph.Initializer.Add(OnnxTensors.Create("trips", [], (ReadOnlySpan<long>)[2]));
         model.Graph.Initializer.Add(OnnxTensors.Create("true", DataType.Bool, [], [1]));
         var node = NodeAttributes.Create("Loop", "loop", ["trips", "true", "y"], ["z"]);
@@ -135,8 +135,7 @@ public sealed class ModelKindsTests : IDisposable
         model.Graph.Node.Add(NodeAttributes.Create("Twice", "twice", ["y"], ["z"], "own"));
         model.Graph.Output[0].Name = "z";
         var result = Run(model, pass);
-        Assert.Equal(handled, result.IsOk);
-        Assert.True(handled || result.Failure!.Type == FailureType.Unsupported);
+        Assert.True(handled ? result.IsOk : result.Failure!.Type == FailureType.Unsupported, result.Failure?.Message);
     }
 
     // Token numbers and a mask of bools beside floats: inputs of an encoder or a detector.
@@ -147,7 +146,8 @@ public sealed class ModelKindsTests : IDisposable
         var model = Plain();
         model.Graph.Input.Add(Value("ids", DataType.Int64, 4));
         model.Graph.Input.Add(Value("mask", DataType.Bool, 4, 1));
-        model.Graph.Initializer.Add(Weight("table", Rows, Columns));
+        // As many rows as seeded token numbers reach.
+        model.Graph.Initializer.Add(Weight("table", 1000, Columns));
         model.Graph.Node.Add(NodeAttributes.Create("Gather", "gather", ["table", "ids"], ["rows"]));
         model.Graph.Node.Add(NodeAttributes.Create("Add", "add", ["y", "rows"], ["sum"]));
         model.Graph.Node.Add(NodeAttributes.Create("Where", "where", ["mask", "sum", "y"], ["z"]));
@@ -206,6 +206,13 @@ public sealed class ModelKindsTests : IDisposable
     {
         var random = new Random(1);
         return OnnxTensors.Create(name, [rows, columns], Enumerable.Range(0, rows * columns).Select(_ => random.NextSingle() - 0.5f).ToArray());
+    }
+
+    private static ValueInfoProto Scalar(string name, DataType type)
+    {
+        var value = Value(name, type);
+        value.Type.TensorType.Shape = new TensorShapeProto();
+        return value;
     }
 
     private static ValueInfoProto Value(string name, DataType type, params long[] dims)
