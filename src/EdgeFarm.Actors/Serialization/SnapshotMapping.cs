@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using EdgeFarm.Core.Sweeps;
 
 namespace EdgeFarm.Actors.Serialization;
