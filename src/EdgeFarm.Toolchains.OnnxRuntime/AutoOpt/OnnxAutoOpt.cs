@@ -1,10 +1,8 @@
 using System.Globalization;
 using EdgeFarm.Core.Jobs;
-using EdgeFarm.ModelFormats.Npy;
 using EdgeFarm.ModelFormats.Onnx;
 using EdgeFarm.Toolchains.OnnxRuntime.Engine;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes;
-using Microsoft.ML.OnnxRuntime;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.AutoOpt;
 
