@@ -1,4 +1,3 @@
-using EdgeFarm.ModelFormats.Onnx;
 using EdgeFarm.ModelFormats.Onnx.Graphs;
 using EdgeFarm.ModelFormats.Onnx.Proto;
 using EdgeFarm.Toolchains.OnnxRuntime.Optimize;
