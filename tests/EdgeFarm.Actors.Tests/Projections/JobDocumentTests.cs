@@ -55,5 +55,5 @@ public sealed class JobDocumentTests
 
     [Fact]
     public void The_index_of_failed_jobs_is_of_that_status() =>
-        Assert.Equal(FarmSchema.FailedJob, ((int)JobStatus.Failed).ToString(System.Globalization.CultureInfo.InvariantCulture));
+        Assert.Equal((int)JobStatus.Failed, int.Parse(FarmSchema.FailedJob, System.Globalization.CultureInfo.InvariantCulture));
 }
