@@ -82,7 +82,8 @@ public sealed class OnnxAutoOpt : OnnxPass
             }
 
             var (form, made) = search.Made(found.Choice.Trial);
-            keepsFolder = Adopt(model, form, folder, context);
+            Adopt(model, form, folder, context);
+            keepsFolder = true;
             context.Measured.AddRange(made.Weights);
             return report with
             {
@@ -100,8 +101,8 @@ public sealed class OnnxAutoOpt : OnnxPass
         }
     }
 
-    // The chosen form becomes the model. True where its weights stay in the folder, which is then removed with the model.
-    private static bool Adopt(OnnxModel model, string path, DirectoryInfo folder, PassContext context)
+    // The chosen form becomes the model. Its weights stay in the folder, which is removed with the model.
+    private static void Adopt(OnnxModel model, string path, DirectoryInfo folder, PassContext context)
     {
         var loaded = OnnxModel.Load(path);
         if (!loaded.IsOk)
@@ -116,15 +117,8 @@ public sealed class OnnxAutoOpt : OnnxPass
         model.Proto.OpsetImport.AddRange(chosen.Proto.OpsetImport);
         model.Proto.Functions.Clear();
         model.Proto.Functions.AddRange(chosen.Proto.Functions);
-        if (!chosen.HasExternalData)
-        {
-            chosen.Dispose();
-            return false;
-        }
-
         context.Owned.Add(chosen);
         context.Owned.Add(new OwnedFolder(folder));
-        return true;
     }
 
     private (FormJudge Judge, CalibrationData? Calibration) Judge(string path, OrtSettings settings, long[]? labels, PassArguments arguments, PassContext context)

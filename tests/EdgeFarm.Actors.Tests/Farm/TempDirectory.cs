@@ -1,3 +1,5 @@
+using EdgeFarm.Tests.Shared;
+
 namespace EdgeFarm.Actors.Tests.Farm;
 
 /// <summary>A directory that is gone after the test.</summary>
@@ -5,9 +7,5 @@ internal sealed class TempDirectory : IDisposable
 {
     public string Path { get; } = Directory.CreateTempSubdirectory("edgefarm-actors-").FullName;
 
-    public void Dispose()
-    {
-        Microsoft.Data.Sqlite.SqliteConnection.ClearAllPools();
-        Directory.Delete(Path, recursive: true);
-    }
+    public void Dispose() => StoppedFarm.Delete(Path);
 }

@@ -11,6 +11,7 @@ using EdgeFarm.Core.Jobs;
 using EdgeFarm.Core.Measurements;
 using EdgeFarm.Deployment.Tests.Support;
 using EdgeFarm.Server.Hosting;
+using EdgeFarm.Tests.Shared;
 
 namespace EdgeFarm.Deployment.Tests.Scaling;
 
@@ -59,7 +60,7 @@ internal sealed class ScaledFarm : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await StopAsync();
-        _directory.Delete(recursive: true);
+        StoppedFarm.Delete(_directory.FullName);
     }
 }
 

@@ -8,6 +8,7 @@ using EdgeFarm.Contracts;
 using EdgeFarm.Core.Planning;
 using EdgeFarm.Server.Hosting;
 using EdgeFarm.Server.Submissions;
+using EdgeFarm.Tests.Shared;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 
@@ -79,6 +80,6 @@ internal sealed class TestServer : IAsyncDisposable
         Client.Dispose();
         await _app.StopAsync();
         await _app.DisposeAsync();
-        _folder.Delete(recursive: true);
+        StoppedFarm.Delete(_folder.FullName);
     }
 }
