@@ -78,7 +78,6 @@ public sealed class OnnxPeepholeOptimizer : OnnxPass
 
             using var rewritten = loaded.Value;
             Rename(rewritten.Graph, model.Graph);
-            KeepSignature(rewritten.Graph, model.Graph);
             model.Proto.Graph = rewritten.Proto.Graph;
             model.Proto.IrVersion = rewritten.Proto.IrVersion;
             model.Proto.OpsetImport.Clear();
@@ -93,16 +92,6 @@ public sealed class OnnxPeepholeOptimizer : OnnxPass
     }
 
     // ONNX Runtime 1.31 does not load again, at its higher levels, what it saved with names of its own: it takes the same ones again.
-    // ONNX Runtime writes down shapes that it inferred. What a model promises its callers is not a pass's to change.
-    private static void KeepSignature(GraphProto rewritten, GraphProto original)
-    {
-        var types = original.Input.Concat(original.Output).DistinctBy(v => v.Name).ToDictionary(v => v.Name, v => v.Type, StringComparer.Ordinal);
-        foreach (var value in rewritten.Input.Concat(rewritten.Output))
-        {
-            value.Type = types.GetValueOrDefault(value.Name, value.Type)?.Clone();
-        }
-    }
-
     private static void Rename(GraphProto rewritten, GraphProto original)
     {
         var known = original.Initializer.Select(t => t.Name).Concat(original.Input.Select(i => i.Name)).Concat(original.Node.SelectMany(n => n.Output)).ToHashSet(StringComparer.Ordinal);
