@@ -62,22 +62,6 @@ public sealed class HalfPrecisionTests : IDisposable
     }
 
     [Fact]
-    public void A_weight_too_small_for_float16_keeps_its_node_in_float32()
-    {
-        var model = new ModelProto { IrVersion = 8, Graph = new GraphProto { Name = "g" } };
-        model.OpsetImport.Add(new OperatorSetIdProto { Domain = "", Version = 17 });
-        model.Graph.Node.Add(NodeAttributes.Create("Mul", "scale", ["x", "tiny"], ["a"]));
-        model.Graph.Node.Add(NodeAttributes.Create("Mul", "back", ["a", "large"], ["y"]));
-        model.Graph.Initializer.Add(OnnxTensors.Scalar("tiny", 1e-9f));
-        model.Graph.Initializer.Add(OnnxTensors.Scalar("large", 4f));
-        model.Graph.Input.Add(Value("x"));
-        model.Graph.Output.Add(Value("y"));
-        Assert.True(OnnxModel.Wrap(model).Save(_directory["in.onnx"]).IsOk);
-        var report = Optimize(_directory["in.onnx"], ("find_overflow", "false"));
-        Assert.Contains("'tiny'", Assert.Single(report.Skipped).Reason, StringComparison.Ordinal);
-    }
-
-    [Fact]
     public void Bfloat16_is_written_and_proven_though_no_kernel_runs_it()
     {
         Optimize(TestFiles.Digits, ("dtype", "bfloat16"));

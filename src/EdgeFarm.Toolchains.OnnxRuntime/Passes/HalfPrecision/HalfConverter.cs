@@ -238,11 +238,8 @@ internal sealed class HalfConverter(OnnxModel model, DataType half, bool keepIo,
 /// <param name="half">Its type.</param>
 internal sealed class HalfWeight(TensorProto source, string name, DataType half) : QuantizedWeight(source, OnnxTensors.TypeName((int)half))
 {
-    /// <summary>Floor of float16, dB.</summary>
-    public const double LeastFloat16Db = 30;
-
     /// <summary>11 bits of precision give some 70 dB, 8 some 50; clamped and tiny values are rare.</summary>
-    public override double FloorDb => half == DataType.Float16 ? LeastFloat16Db : 25;
+    public override double FloorDb => half == DataType.Float16 ? 30 : 25;
 
     /// <inheritdoc/>
     protected override RestoredWeight Restore(Func<string, TensorProto> find) => new WholeWeight(OnnxTensors.ToFloats(find(name)));

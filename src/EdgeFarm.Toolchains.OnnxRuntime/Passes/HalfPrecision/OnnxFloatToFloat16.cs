@@ -3,14 +3,13 @@ using EdgeFarm.ModelFormats.Onnx;
 using EdgeFarm.ModelFormats.Onnx.Graphs;
 using EdgeFarm.ModelFormats.Onnx.Proto;
 using EdgeFarm.Toolchains.OnnxRuntime.Calibration;
-using EdgeFarm.Toolchains.OnnxRuntime.Quantization;
 using static EdgeFarm.ModelFormats.Onnx.Proto.TensorProto.Types;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.HalfPrecision;
 
 /// <summary>
 /// Converts a model to half precision (float16 or bfloat16). Weights are converted, values beyond float16's range are clamped; nodes
-/// that are blocked, whose values overflow float16 on the samples, or whose weights are too small for it, stay float32 between Casts.
+/// that are blocked, or whose values overflow float16 on the samples, stay float32 between Casts.
 /// </summary>
 public sealed class OnnxFloatToFloat16 : OnnxPass
 {
@@ -72,11 +71,6 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
             }
         }
 
-        if (half == DataType.Float16)
-        {
-            KeepTinyWeights(model, blocked);
-        }
-
         if (half == DataType.Float16 && arguments.Flag("find_overflow"))
         {
             FindOverflow(model, context, blocked, notes);
@@ -97,31 +91,6 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
 
         return new PassReport(
             Type, arguments.Values, converter.Changed, [.. blocked.Select(b => new SkippedOp(PassNodes.Label(b.Key), b.Key.OpType, b.Value))], notes);
-    }
-
-    // Variances of a normalization can be so small that float16 has only zero for them.
-    private static void KeepTinyWeights(OnnxModel model, Dictionary<NodeProto, string> blocked)
-    {
-        var graph = new OnnxGraph(model);
-        var kept = new Dictionary<string, double>(StringComparer.Ordinal);
-        foreach (var node in model.Graph.Node.Where(n => !blocked.ContainsKey(n)))
-        {
-            foreach (var tensor in node.Input.Select(graph.Constant).OfType<TensorProto>().Where(t => t.DataType == (int)DataType.Float))
-            {
-                if (!kept.TryGetValue(tensor.Name, out var decibel))
-                {
-                    var values = OnnxTensors.Floats(tensor);
-                    var restored = Array.ConvertAll(values.ToArray(), v => (float)(Half)Math.Clamp(v, -HalfConverter.LargestFloat16, HalfConverter.LargestFloat16));
-                    kept[tensor.Name] = decibel = QuantizedWeight.Decibel(values, restored);
-                }
-
-                if (decibel < HalfWeight.LeastFloat16Db)
-                {
-                    blocked[node] = $"float16 has no numbers as small as its '{tensor.Name}'";
-                    break;
-                }
-            }
-        }
     }
 
     private static void FindOverflow(OnnxModel model, PassContext context, Dictionary<NodeProto, string> blocked, List<string> notes)
