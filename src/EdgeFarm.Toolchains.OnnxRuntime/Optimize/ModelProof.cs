@@ -10,8 +10,6 @@ namespace EdgeFarm.Toolchains.OnnxRuntime.Optimize;
 /// <summary>Reads a written model as a stranger would and holds it against its source.</summary>
 internal static class ModelProof
 {
-    private const string AnyShape = "*";
-
     /// <summary>Inputs and outputs as text: what callers rely on and no pass may change.</summary>
     public static string Signature(GraphProto graph)
     {
@@ -35,7 +33,7 @@ internal static class ModelProof
         var errors = new List<WeightError>(weights.Count);
         using (var model = loaded.Value)
         {
-            if (signature is not null && Signature(model.Graph) is var now && !Keeps(signature, now))
+            if (signature is not null && Signature(model.Graph) is var now && now != signature)
             {
                 throw Wrong($"its inputs and outputs were {signature} and are {now}");
             }
@@ -71,16 +69,7 @@ internal static class ModelProof
     {
         var type = info.Type?.TensorType;
         var dims = type?.Shape?.Dim.Select(d => d.HasDimValue ? $"{d.DimValue}" : d.DimParam);
-        return $"{info.Name} {OnnxTensors.TypeName(type?.ElemType ?? 0)}[{(dims is null ? AnyShape : string.Join(',', dims))}]";
-    }
-
-    // Where a model promises no shape, ONNX Runtime may write down the one that it inferred; callers lose nothing.
-    private static bool Keeps(string before, string now)
-    {
-        static string[] Values(string signature) => signature.Split([";", " -> "], StringSplitOptions.None);
-        static bool IsRefined(string before, string now) => before.EndsWith($"[{AnyShape}]", StringComparison.Ordinal) && now.StartsWith(before[..^2], StringComparison.Ordinal);
-        var (old, values) = (Values(before), Values(now));
-        return old.Length == values.Length && old.Zip(values).All(v => v.First == v.Second || IsRefined(v.First, v.Second));
+        return $"{info.Name} {OnnxTensors.TypeName(type?.ElemType ?? 0)}[{string.Join(',', dims ?? [])}]";
     }
 
     private static FailureException Wrong(string what) => new(new Failure(FailureType.Internal, $"the passes wrote a wrong model: {what}"));

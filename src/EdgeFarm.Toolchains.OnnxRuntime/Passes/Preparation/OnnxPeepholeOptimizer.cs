@@ -78,6 +78,7 @@ public sealed class OnnxPeepholeOptimizer : OnnxPass
 
             using var rewritten = loaded.Value;
             Rename(rewritten.Graph, model.Graph);
+            KeepSignature(rewritten.Graph, model.Graph);
             model.Proto.Graph = rewritten.Proto.Graph;
             model.Proto.IrVersion = rewritten.Proto.IrVersion;
             model.Proto.OpsetImport.Clear();
@@ -88,6 +89,16 @@ public sealed class OnnxPeepholeOptimizer : OnnxPass
         finally
         {
             directory.Delete(recursive: true);
+        }
+    }
+
+    // ONNX Runtime writes down shapes that it inferred. What a model promises its callers is not a pass's to change.
+    private static void KeepSignature(GraphProto rewritten, GraphProto original)
+    {
+        var declared = original.Input.Concat(original.Output).DistinctBy(v => v.Name).ToDictionary(v => v.Name, v => v.Type, StringComparer.Ordinal);
+        foreach (var value in rewritten.Input.Concat(rewritten.Output).Where(v => declared.ContainsKey(v.Name)))
+        {
+            value.Type = declared[value.Name]?.Clone();
         }
     }
 
