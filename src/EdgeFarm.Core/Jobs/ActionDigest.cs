@@ -36,22 +36,7 @@ public static class ActionDigest
         ImmutableSortedDictionary<string, ArtifactRef> inputs)
     {
         var parts = ImmutableArray.CreateBuilder<KeyValuePair<string, string>>();
-        parts.Add(new("schema", Schema));
-        parts.Add(new("kind", kind.ToString()));
-        parts.Add(new("operation", operation));
-        parts.Add(new("engine", engine.Id));
-        parts.Add(new("release", engine.Release));
-        parts.Add(new("commit", engine.SourceCommit));
-        foreach (var (name, value) in parameters)
-        {
-            parts.Add(new(ParameterPrefix + name, value));
-        }
-
-        foreach (var (name, artifact) in inputs)
-        {
-            parts.Add(new(InputPrefix + name, artifact.Digest.Hex));
-        }
-
+        Each(parts, static (to, prefix, name, value) => to.Add(new(prefix + name, value)), kind, operation, engine, parameters, inputs);
         return parts.ToImmutable();
     }
 
@@ -73,31 +58,37 @@ public static class ActionDigest
         buffer.ResetWrittenCount();
         json.Reset(buffer);
         json.WriteStartArray();
-        Put(json, "schema", Schema);
-        Put(json, "kind", kind.ToString());
-        Put(json, "operation", operation);
-        Put(json, "engine", engine.Id);
-        Put(json, "release", engine.Release);
-        Put(json, "commit", engine.SourceCommit);
-        foreach (var (name, value) in parameters)
-        {
-            Put(json, ParameterPrefix, name, value);
-        }
-
-        foreach (var (name, artifact) in inputs)
-        {
-            Put(json, InputPrefix, name, artifact.Digest.Hex);
-        }
-
+        Each(json, Put, kind, operation, engine, parameters, inputs);
         json.WriteEndArray();
         json.Flush();
         return Digest.Of(buffer.WrittenSpan);
     }
 
-    private static void Put(Utf8JsonWriter json, string name, string value)
+    /// <summary>Gives every component, in digest order, to a receiver: a prefix of its name, the rest of it, and its text.</summary>
+    private static void Each<T>(
+        T to,
+        Action<T, string, string, string> put,
+        JobKind kind,
+        string operation,
+        EngineIdentity engine,
+        ImmutableSortedDictionary<string, string> parameters,
+        ImmutableSortedDictionary<string, ArtifactRef> inputs)
     {
-        json.WriteStringValue(name);
-        json.WriteStringValue(value);
+        put(to, "", "schema", Schema);
+        put(to, "", "kind", kind.ToString());
+        put(to, "", "operation", operation);
+        put(to, "", "engine", engine.Id);
+        put(to, "", "release", engine.Release);
+        put(to, "", "commit", engine.SourceCommit);
+        foreach (var (name, value) in parameters)
+        {
+            put(to, ParameterPrefix, name, value);
+        }
+
+        foreach (var (name, artifact) in inputs)
+        {
+            put(to, InputPrefix, name, artifact.Digest.Hex);
+        }
     }
 
     private static void Put(Utf8JsonWriter json, string prefix, string name, string value)

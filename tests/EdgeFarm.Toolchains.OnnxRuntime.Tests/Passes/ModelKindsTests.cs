@@ -59,15 +59,11 @@ public sealed class ModelKindsTests : IDisposable
         model.Graph.Node.Add(node);
         model.Graph.Output[0].Name = "z";
         var result = Run(model, pass);
-        if (!handled)
+        if (!IsHandled(result, handled))
         {
-            Assert.Equal(FailureType.Unsupported, result.Failure!.Type);
-            Assert.Contains("subgraphs", result.Failure.Message, StringComparison.Ordinal);
             return;
         }
 
-        Assert.True(result.IsOk, result.Failure?.Message);
-        Assert.Null(result.Value.NotLoaded);
         using var written = TestFiles.Load(_directory["out.onnx"]);
         if (pass != "OnnxPeepholeOptimizer")
         {
@@ -102,15 +98,11 @@ public sealed class ModelKindsTests : IDisposable
         model.Graph.Node.Add(node);
         model.Graph.Output[0].Name = "z";
         var result = Run(model, pass);
-        if (!handled)
+        if (!IsHandled(result, handled))
         {
-            Assert.Equal(FailureType.Unsupported, result.Failure!.Type);
-            Assert.Contains("subgraphs", result.Failure.Message, StringComparison.Ordinal);
             return;
         }
 
-        Assert.True(result.IsOk, result.Failure?.Message);
-        Assert.Null(result.Value.NotLoaded);
         using var written = TestFiles.Load(_directory["out.onnx"]);
         Assert.Contains(written.Graph.Node.Single(n => n.OpType == "Loop").Attribute.Single(a => a.Name == "body").G.Node, n => n.OpType == "MatMul");
     }
@@ -190,6 +182,23 @@ public sealed class ModelKindsTests : IDisposable
     }
 
     public void Dispose() => _directory.Dispose();
+
+    /// <summary>Whether a pass takes subgraphs: then it made a model that runs, else it refused them.</summary>
+    private static bool IsHandled(Outcome<OnnxOptimizeResult> result, bool handled)
+    {
+        if (handled)
+        {
+            Assert.True(result.IsOk, result.Failure?.Message);
+            Assert.Null(result.Value.NotLoaded);
+        }
+        else
+        {
+            Assert.Equal(FailureType.Unsupported, result.Failure!.Type);
+            Assert.Contains("subgraphs", result.Failure.Message, StringComparison.Ordinal);
+        }
+
+        return handled;
+    }
 
     private static ModelProto Plain()
     {
