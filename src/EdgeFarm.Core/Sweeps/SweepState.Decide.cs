@@ -26,15 +26,17 @@ public sealed partial class SweepState
 
     private SweepDecision DecideAnswer(SweepCommand.CacheAnswered answer, DateTimeOffset now)
     {
-        var foreign = answer.Hits.Where(IsOfForeignVariant).Select(h => h.JobId).ToList();
-        return foreign.Count == 0
-            ? DecideReports(answer.Hits, answer.Misses, now)
-            : DecideReports([.. answer.Hits.Where(h => !IsOfForeignVariant(h))], [.. answer.Misses, .. foreign], now);
+        if (Submission is not { LibraryVariants: { IsEmpty: false } known })
+        {
+            return DecideReports(answer.Hits, answer.Misses, now);
+        }
+
+        var hits = answer.Hits.ToLookup(h => IsOfForeignVariant(h, known));
+        return DecideReports([.. hits[false]], [.. answer.Misses, .. hits[true].Select(h => h.JobId)], now);
     }
 
-    private bool IsOfForeignVariant(JobReport hit) =>
-        Submission is { LibraryVariants: { IsEmpty: false } known }
-        && Find(hit.JobId) is { Spec.IsReference: true }
+    private bool IsOfForeignVariant(JobReport hit, ImmutableArray<string> known) =>
+        Find(hit.JobId) is { Spec.IsReference: true }
         && hit.Outcome.Result is { LibraryVariant: { Length: > 0 } variant }
         && !known.Contains(variant);
 

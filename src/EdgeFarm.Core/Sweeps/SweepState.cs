@@ -287,7 +287,7 @@ public sealed partial class SweepState
         Submission!.Fresh)
     {
         NotOn = job.Spec.DeviceGroup is { } own ? [.. Siblings(own).Select(g => _bindings.GetValueOrDefault(g)).OfType<DeviceAddress>()] : [],
-        LibraryVariant = Producers(job).FirstOrDefault(p => p.LibraryVariant.Length > 0)?.LibraryVariant ?? "",
+        LibraryVariant = job.Spec.Kind == JobKind.Evaluate ? Producers(job).FirstOrDefault(p => p.LibraryVariant.Length > 0)?.LibraryVariant ?? "" : "",
         TraceParent = Submission.TraceParent,
     };
 

@@ -51,29 +51,29 @@ internal sealed partial class SweepIntake(ToolchainCatalog catalog, SourceResolv
         spec = Pin(spec, request.Sources);
         var content = ContentDigest(request, resolved.Artifacts);
         var id = request.Id.Length > 0 ? request.Id : MakeId(spec.Name, request.RequestId);
-        var devices = await CountDevicesAsync(spec, cancellationToken);
+        var fleet = new Lazy<Task<FleetView>>(() => farm.FleetAsync(cancellationToken));
+        var devices = await CountDevicesAsync(spec, fleet);
         var shapes = await shapeReader.ReadAsync(spec.Models.ToDictionary(m => m.Id, m => resolved.Artifacts[m.Id]), cancellationToken);
         var errors = Planner.TryPlan(id, spec, resolved.Artifacts, catalog, out var plan, deviceCounts: devices, shapes: shapes);
         return errors.IsEmpty
             ? new SweepSubmission(id, request.RequestId, content, "", request.Yaml, spec, resolved.Artifacts, plan!, request.Fresh)
             {
-                LibraryVariants = await VariantsAsync(plan!, cancellationToken),
+                LibraryVariants = await VariantsAsync(plan!, fleet),
             }
             : throw RpcErrors.InvalidFile([.. errors.Select(e => file.ErrorAt(e.Path, e.Message))]);
     }
 
     /// <summary>Variants of the linked workers' runtimes, where some evaluation is compared with another.</summary>
-    private async Task<ImmutableArray<string>> VariantsAsync(SweepPlan plan, CancellationToken cancellationToken)
+    private static async Task<ImmutableArray<string>> VariantsAsync(SweepPlan plan, Lazy<Task<FleetView>> fleet)
     {
         if (!plan.Jobs.Any(j => j.IsReference))
         {
             return [];
         }
 
-        var fleet = await farm.FleetAsync(cancellationToken);
         return
         [
-            .. fleet.Workers.SelectMany(w => w.Capability.Runtimes)
+            .. (await fleet.Value).Workers.SelectMany(w => w.Capability.Runtimes)
                 .SelectMany(r => r.Devices.Select(d => RuntimeInfo.VariantOn(d, r.LibraryVariant)))
                 .Where(v => v.Length > 0).Distinct().Order(StringComparer.Ordinal),
         ];
@@ -91,7 +91,7 @@ internal sealed partial class SweepIntake(ToolchainCatalog catalog, SourceResolv
     };
 
     /// <summary>How many devices "each" means now: the distinct ones of linked workers that meet the target's conditions.</summary>
-    private async Task<ImmutableDictionary<string, int>> CountDevicesAsync(SweepSpec spec, CancellationToken cancellationToken)
+    private static async Task<ImmutableDictionary<string, int>> CountDevicesAsync(SweepSpec spec, Lazy<Task<FleetView>> fleet)
     {
         var each = spec.Targets.Where(t => t.Devices == 0).ToArray();
         if (each.Length == 0)
@@ -99,8 +99,8 @@ internal sealed partial class SweepIntake(ToolchainCatalog catalog, SourceResolv
             return ImmutableDictionary<string, int>.Empty;
         }
 
-        var fleet = await farm.FleetAsync(cancellationToken);
-        return each.ToImmutableDictionary(t => t.Id, t => Math.Max(1, fleet.Workers
+        var workers = (await fleet.Value).Workers;
+        return each.ToImmutableDictionary(t => t.Id, t => Math.Max(1, workers
             .SelectMany(w => RequirementMatcher
                 .Candidates(w.Capability, JobRequirements.None with { Properties = [.. t.Require.Select(r => new Requirement(r.Key, r.Value))] })
                 .Select(d => (w.Capability.HostId, d.Id)))
