@@ -55,7 +55,8 @@ EXPOSE 5080 5081 5082
 ENTRYPOINT ["/opt/edgefarm/edgefarm"]
 
 # CUDA's runtime libraries come with the base image, the driver with NVIDIA's container toolkit; .NET comes from Microsoft's image.
-FROM nvidia/cuda:12.8.1-runtime-ubuntu24.04 AS cuda
+# The backend is built by CUDA 13.1. Its base image brings forward compatibility, with which data center GPUs run it on older drivers.
+FROM nvidia/cuda:13.1.0-runtime-ubuntu24.04 AS cuda
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \

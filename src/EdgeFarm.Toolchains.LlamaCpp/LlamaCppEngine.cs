@@ -37,7 +37,10 @@ public sealed class LlamaCppEngine : IToolchainEngine
             new ToolchainInfo(identity, [.. LlamaCppDescriptor.Value.Passes.Select(pass => pass.Type), .. LlamaCppDescriptor.Value.Preparations.Select(preparation => preparation.Operation)]),
             new RuntimeInfo(identity, info.Variant, info.Digest.Hex, [FormatNames.Gguf], [.. Computing(info).Select(device => device.FarmId)]),
             [.. Computing(info).Where(device => device.Kind != LlamaDeviceKind.Cpu).Select(ToDevice)],
-            [$"llama.cpp {info.Version} ({info.Commit}), CPU variant {info.Variant}, features {string.Join(" ", info.Features)}, from {info.Directory}", .. LlamaAccelerators.Notes(info)]);
+            [$"llama.cpp {info.Version} ({info.Commit}), CPU variant {info.Variant}, features {string.Join(" ", info.Features)}, from {info.Directory}", .. LlamaAccelerators.Notes(info)])
+        {
+            Unproven = [.. Computing(info).Where(device => device.Kind != LlamaDeviceKind.Cpu).Select(device => new UnprovenDevice(device.FarmId, LlamaAccelerators.Advice(info, device)))],
+        };
     }
 
     /// <inheritdoc/>
@@ -53,6 +56,7 @@ public sealed class LlamaCppEngine : IToolchainEngine
                 (JobKind.Optimize, LlamaCppDescriptor.ConversionPass) => Convert(job, parameters, hooks),
                 (JobKind.Optimize, LlamaCppDescriptor.QuantizationPass) => Quantize(job, parameters, hooks),
                 (JobKind.Optimize, LlamaCppDescriptor.ImportanceMatrixPass) => ImportanceMatrix(job, parameters, hooks),
+                (JobKind.Benchmark, IToolchainEngine.ProveDevice) => LlamaDeviceProof.Run(job.DeviceId, hooks: hooks) is { } failure ? failure : new EngineResult { Result = new JobResult() },
                 (JobKind.Benchmark, _) => Benchmark(job, parameters, hooks),
                 (JobKind.Evaluate, LlamaCppDescriptor.PerplexityOperation) => Perplexity(job, parameters, hooks),
                 _ => Failure.Unsupported($"llama.cpp has no operation {job.Kind} {job.Operation}"),

@@ -22,7 +22,18 @@ public interface IToolchainEngine
     /// process becomes Crashed. Outputs are written below <see cref="JobContext.OutputDirectory"/> and named in the result.
     /// </summary>
     Outcome<EngineResult> Run(JobContext job, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Operation of a job that computes something small on its device and compares it with what is known. Drivers that are too old end the
+    /// process at the first kernel, after they listed the device without a word, so a probe cannot tell.
+    /// </summary>
+    const string ProveDevice = "ProveDevice";
 }
+
+/// <summary>A device that a worker advertises only after a job <see cref="IToolchainEngine.ProveDevice"/> succeeded on it.</summary>
+/// <param name="Id">Id of the device.</param>
+/// <param name="Advice">What to do where it does not compute.</param>
+public sealed record UnprovenDevice(string Id, string Advice);
 
 /// <summary>What a probe found.</summary>
 /// <param name="Toolchain">Build and passes; null when it only measures.</param>
@@ -33,7 +44,11 @@ public sealed record EngineProbe(
     ToolchainInfo? Toolchain,
     RuntimeInfo? Runtime,
     ImmutableArray<Device> Devices,
-    ImmutableArray<string> Notes);
+    ImmutableArray<string> Notes)
+{
+    /// <summary>Devices of the runtime that are to be proven.</summary>
+    public ImmutableArray<UnprovenDevice> Unproven { get; init; } = [];
+}
 
 /// <summary>A materialized input of a job.</summary>
 /// <param name="Path">Absolute path of a read-only file or directory.</param>

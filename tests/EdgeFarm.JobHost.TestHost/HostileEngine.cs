@@ -22,9 +22,15 @@ internal sealed partial class HostileEngine : IToolchainEngine
 
     public Outcome<EngineProbe> Probe(CancellationToken cancellationToken) => new EngineProbe(
         new ToolchainInfo(Identity, ["Write"]),
-        new RuntimeInfo(Identity, "", "", ["text"], ["cpu"]),
-        [new Device("gpu:0", "gpu", ImmutableSortedDictionary<string, PropertyValue>.Empty.Add("gpu.vendor", PropertyValue.Of("test")), 1 << 30, "test gpu")],
-        ["nothing is missing"]);
+        new RuntimeInfo(Identity, "", "", ["text"], ["cpu", "gpu:0", "gpu:1"]),
+        [Gpu(0), Gpu(1)],
+        ["nothing is missing"])
+    {
+        Unproven = [new UnprovenDevice("gpu:0", "Nothing to do."), new UnprovenDevice("gpu:1", "Update the driver.")],
+    };
+
+    private static Device Gpu(int index) =>
+        new($"gpu:{index}", "gpu", ImmutableSortedDictionary<string, PropertyValue>.Empty.Add("gpu.vendor", PropertyValue.Of("test")), 1 << 30, "test gpu");
 
     public Outcome<EngineResult> Run(JobContext job, CancellationToken cancellationToken)
     {
@@ -35,6 +41,13 @@ internal sealed partial class HostileEngine : IToolchainEngine
         {
             case "Write":
                 return Write(job);
+            case IToolchainEngine.ProveDevice when job.DeviceId == "gpu:1":
+                job.Log("driver error: the kernel was made by a newer toolchain");
+                job.Log("the process ends");
+                Abort();
+                break;
+            case IToolchainEngine.ProveDevice:
+                return new EngineResult { Result = new JobResult() };
             case "Refuse":
                 return Failure.Unsupported("this engine refuses");
             case "Throw":

@@ -46,10 +46,52 @@ public static class WorkerProbe
         {
             var run = await hosts.ProbeAsync(engine, new JobHostLimits(Timeout, scratch.Work), cancellationToken);
             cancellationToken.ThrowIfCancellationRequested();
-            findings.Add(new EngineFinding(engine, run.Probe, run.Failure));
+            var probe = run.Probe;
+            foreach (var device in probe?.Unproven ?? [])
+            {
+                if (await ProveAsync(engine, device, host, hosts, scratch, cancellationToken) is { } failure)
+                {
+                    probe = Without(probe!, device, failure);
+                }
+            }
+
+            findings.Add(new EngineFinding(engine, probe, run.Failure));
         }
 
         return new WorkerFindings(Combine(identity, host, [.. findings.Select(f => f.Probe).OfType<EngineProbe>()]), host, findings.ToImmutable());
+    }
+
+    private static async Task<Failure?> ProveAsync(
+        string engine, UnprovenDevice device, HostReport host, JobHostRunner hosts, ScratchSpace scratch, CancellationToken cancellationToken)
+    {
+        var job = new JobHostJob
+        {
+            Kind = JobKind.Benchmark,
+            Operation = IToolchainEngine.ProveDevice,
+            Parameters = ImmutableSortedDictionary<string, string>.Empty,
+            Inputs = ImmutableSortedDictionary<string, InputFile>.Empty,
+            OutputDirectory = Directory.CreateDirectory(Path.Combine(scratch.Work, $"proof-{Guid.NewGuid():n}")).FullName,
+            DeviceId = device.Id,
+            AutoThreads = host.AutoThreads,
+        };
+        var run = await hosts.RunAsync(engine, job, new JobHostLimits(Timeout, scratch.Work), null, cancellationToken);
+        cancellationToken.ThrowIfCancellationRequested();
+        return run.Failure;
+    }
+
+    /// <summary>The probe without a device that did not compute, with a note that tells why and what to do.</summary>
+    internal static EngineProbe Without(EngineProbe probe, UnprovenDevice device, Failure failure)
+    {
+        // A process that its driver ended says why in the last lines that it wrote.
+        var lines = failure.LogTail.Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+        var said = lines.FirstOrDefault(line => line.Contains("error", StringComparison.OrdinalIgnoreCase)) ?? lines.LastOrDefault();
+        var why = failure.Type == FailureType.Crashed && said is not null ? said : failure.Message;
+        return probe with
+        {
+            Runtime = probe.Runtime is { } runtime ? runtime with { Devices = [.. runtime.Devices.Where(id => id != device.Id)] } : null,
+            Devices = [.. probe.Devices.Where(d => d.Id != device.Id)],
+            Notes = [.. probe.Notes, $"{device.Id} is here and does not compute: {why.TrimEnd('.')}. {device.Advice}"],
+        };
     }
 
     /// <summary>One capability of what the machine and its engines told. A device that both found is one: the engine's properties add to the host's.</summary>

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using EdgeFarm.Toolchains.LlamaCpp.Native;
 
 namespace EdgeFarm.Toolchains.LlamaCpp.Engine;
 
@@ -8,14 +9,23 @@ namespace EdgeFarm.Toolchains.LlamaCpp.Engine;
 /// </summary>
 internal static class LlamaAccelerators
 {
+    // The package (of either release) holds machine code for 8.6, 8.9, 12.0 and 12.1, and PTX of ISA 9.1, which is CUDA 13.1's, for the others.
+    private const string CudaDriver =
+        "GPUs of compute capability 8.6, 8.9, 12.0 and 12.1 run it with NVIDIA's driver 580 or later, all others (Turing, A100, H100, H200, B200) need 590 or later";
+
     private static readonly IReadOnlyList<PackagedBackend> s_packaged =
     [
-        new("cuda", "CUDA", ["libcuda.so.1", "nvcuda.dll"], "150 MB; it needs the CUDA 13 runtime: libcudart.so.13 and libcublas.so.13"),
+        new("cuda", "CUDA", ["libcuda.so.1", "nvcuda.dll"], $"150 MB; it needs the CUDA 13 runtime: libcudart.so.13 and libcublas.so.13. {CudaDriver}"),
         new("vulkan", "Vulkan", ["libvulkan.so.1", "vulkan-1.dll"], "25 MB"),
     ];
 
     /// <summary>One line for each backend that is missing though its driver is here, that does not load, or that finds no device.</summary>
     public static IEnumerable<string> Notes(LlamaLibraryInfo info) => Notes(info, Here(), HasDriver);
+
+    /// <summary>What to do where a device is listed and does not compute.</summary>
+    public static string Advice(LlamaLibraryInfo info, LlamaDevice device) => device.Backend.ToLowerInvariant() is "cuda" && info.Packaged
+        ? $"{CudaDriver}; {LlamaLibraryFiles.Variable} can name a build of llama.cpp for your driver"
+        : $"Update its driver, or name a build of llama.cpp for it in {LlamaLibraryFiles.Variable}";
 
     internal static IEnumerable<string> Notes(LlamaLibraryInfo info, string platform, Func<PackagedBackend, bool> hasDriver)
     {
@@ -51,7 +61,7 @@ internal static class LlamaAccelerators
     private static string Hint(string backend) => backend switch
     {
         "vulkan" => "Install the Vulkan loader and a driver (Debian: libvulkan1, mesa-vulkan-drivers). A software driver is used only when GGML_VK_VISIBLE_DEVICES names it, e.g. 0",
-        "cuda" => "Install NVIDIA's driver and the CUDA 13 runtime (libcudart.so.13, libcublas.so.13)",
+        "cuda" => $"Install NVIDIA's driver and the CUDA 13 runtime (libcudart.so.13, libcublas.so.13). {CudaDriver}",
         _ => "Install its driver",
     };
 

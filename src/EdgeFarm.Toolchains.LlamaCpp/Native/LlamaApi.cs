@@ -73,6 +73,19 @@ internal sealed unsafe class LlamaApi
     public readonly delegate* unmanaged[Cdecl]<nuint> TensorOverhead;
     public readonly delegate* unmanaged[Cdecl]<int, TypeTraits*> GetTypeTraits;
     public readonly delegate* unmanaged[Cdecl]<int, ThreadpoolParams> ThreadpoolParamsDefault;
+    public readonly delegate* unmanaged[Cdecl]<GgmlInitParams, void*> GgmlInit;
+    public readonly delegate* unmanaged[Cdecl]<void*, void> GgmlFree;
+    public readonly delegate* unmanaged[Cdecl]<nuint> GraphOverhead;
+    public readonly delegate* unmanaged[Cdecl]<void*, int, long, long, void*> NewTensor2d;
+    public readonly delegate* unmanaged[Cdecl]<void*, void*, void*, void*> MulMat;
+    public readonly delegate* unmanaged[Cdecl]<void*, void*> NewGraph;
+    public readonly delegate* unmanaged[Cdecl]<void*, void*, void> BuildForwardExpand;
+    public readonly delegate* unmanaged[Cdecl]<void*, byte*, void*> DevInit;
+    public readonly delegate* unmanaged[Cdecl]<void*, void> BackendFree;
+    public readonly delegate* unmanaged[Cdecl]<void*, void*, void*> AllocCtxTensors;
+    public readonly delegate* unmanaged[Cdecl]<void*, void> BufferFree;
+    public readonly delegate* unmanaged[Cdecl]<void*, void*, nuint, nuint, void> TensorSet;
+    public readonly delegate* unmanaged[Cdecl]<void*, void*, int> GraphCompute;
 
     /// <summary>Binds all functions. Unsupported when one is missing.</summary>
     public LlamaApi(nint llama, nint ggml, nint ggmlBase)
@@ -141,6 +154,19 @@ internal sealed unsafe class LlamaApi
         TensorOverhead = (delegate* unmanaged[Cdecl]<nuint>)Export(ggmlBase, "ggml_tensor_overhead");
         GetTypeTraits = (delegate* unmanaged[Cdecl]<int, TypeTraits*>)Export(ggmlBase, "ggml_get_type_traits");
         ThreadpoolParamsDefault = (delegate* unmanaged[Cdecl]<int, ThreadpoolParams>)Export(ggmlBase, "ggml_threadpool_params_default");
+        GgmlInit = (delegate* unmanaged[Cdecl]<GgmlInitParams, void*>)Export(ggmlBase, "ggml_init");
+        GgmlFree = (delegate* unmanaged[Cdecl]<void*, void>)Export(ggmlBase, "ggml_free");
+        GraphOverhead = (delegate* unmanaged[Cdecl]<nuint>)Export(ggmlBase, "ggml_graph_overhead");
+        NewTensor2d = (delegate* unmanaged[Cdecl]<void*, int, long, long, void*>)Export(ggmlBase, "ggml_new_tensor_2d");
+        MulMat = (delegate* unmanaged[Cdecl]<void*, void*, void*, void*>)Export(ggmlBase, "ggml_mul_mat");
+        NewGraph = (delegate* unmanaged[Cdecl]<void*, void*>)Export(ggmlBase, "ggml_new_graph");
+        BuildForwardExpand = (delegate* unmanaged[Cdecl]<void*, void*, void>)Export(ggmlBase, "ggml_build_forward_expand");
+        DevInit = (delegate* unmanaged[Cdecl]<void*, byte*, void*>)Export(ggmlBase, "ggml_backend_dev_init");
+        BackendFree = (delegate* unmanaged[Cdecl]<void*, void>)Export(ggmlBase, "ggml_backend_free");
+        AllocCtxTensors = (delegate* unmanaged[Cdecl]<void*, void*, void*>)Export(ggmlBase, "ggml_backend_alloc_ctx_tensors");
+        BufferFree = (delegate* unmanaged[Cdecl]<void*, void>)Export(ggmlBase, "ggml_backend_buffer_free");
+        TensorSet = (delegate* unmanaged[Cdecl]<void*, void*, nuint, nuint, void>)Export(ggmlBase, "ggml_backend_tensor_set");
+        GraphCompute = (delegate* unmanaged[Cdecl]<void*, void*, int>)Export(ggmlBase, "ggml_backend_graph_compute");
     }
 
     /// <summary>Text of a C string of the library; empty for null.</summary>

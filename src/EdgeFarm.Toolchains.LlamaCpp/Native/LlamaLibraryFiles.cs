@@ -87,7 +87,7 @@ internal sealed partial record LlamaLibraryFiles(string Directory, string Llama,
             }
             catch (Exception e) when (e is DllNotFoundException or BadImageFormatException)
             {
-                problems.Add(new LlamaBackendProblem(backend, e.Message.Split('\n')[0]));
+                problems.Add(new LlamaBackendProblem(backend, Reason(e.Message, file)));
                 continue;
             }
 
@@ -104,6 +104,12 @@ internal sealed partial record LlamaLibraryFiles(string Directory, string Llama,
 
         return best;
     }
+
+    // .NET tells how to look for the reason first, then what the loader said of each path that it tried.
+    internal static string Reason(string message, string file) =>
+        message.Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) is var lines
+        && lines.FirstOrDefault(line => line.Contains("cannot open shared object file", StringComparison.Ordinal) && !line.StartsWith(file, StringComparison.Ordinal))
+            is { } missing ? missing : lines[0];
 
     /// <summary>SHA-256 over the digests of the three libraries, which are what decides results beside the CPU variant.</summary>
     public Digest ComputeDigest()

@@ -69,6 +69,14 @@ internal unsafe struct DeviceProps
     public long Caps;
 }
 
+/// <summary><c>ggml_init_params</c>.</summary>
+internal unsafe struct GgmlInitParams
+{
+    public nuint MemorySize;
+    public void* Memory;
+    public byte NoAlloc;
+}
+
 /// <summary><c>ggml_type_traits</c>, as far as it is read here.</summary>
 internal unsafe struct TypeTraits
 {

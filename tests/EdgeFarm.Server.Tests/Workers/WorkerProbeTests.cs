@@ -25,9 +25,15 @@ public sealed class WorkerProbeTests : IDisposable
         var worker = found.Capability;
         Assert.Equal(("w1", 3, "7"), (worker.Worker, worker.Slots, worker.Labels["rack"]));
         Assert.Equal("hostile", Assert.Single(worker.Toolchains).Identity.Id);
-        Assert.Equal<string>(["cpu"], Assert.Single(worker.Runtimes).Devices);
         Assert.Equal("cpu", worker.Devices[0].Id);
+
+        // gpu:1 is listed by its driver, and ends the process that computes on it.
+        Assert.Equal<string>(["cpu", "gpu:0"], Assert.Single(worker.Runtimes).Devices);
         Assert.Contains(worker.Devices, d => d.Id == "gpu:0");
+        Assert.DoesNotContain(worker.Devices, d => d.Id == "gpu:1");
+        Assert.Equal(
+            "gpu:1 is here and does not compute: driver error: the kernel was made by a newer toolchain. Update the driver.",
+            found.Engines.Single(e => e.Engine == "hostile").Probe!.Notes[^1]);
         Assert.Equal(FailureType.Unsupported, found.Engines.Single(e => e.Engine == "nothing").Failure!.Type);
         Assert.Empty(Directory.EnumerateFileSystemEntries(_worker.Scratch));
     }

@@ -1,4 +1,5 @@
 using EdgeFarm.Core.Artifacts;
+using EdgeFarm.Core.Jobs;
 using EdgeFarm.Toolchains.LlamaCpp.Engine;
 using EdgeFarm.Toolchains.LlamaCpp.Native;
 
@@ -46,6 +47,23 @@ public sealed class AcceleratorTests : IDisposable
         ledger.Read("load_tensors:        MTL01 model buffer size =    50.00 MiB");
 
         Assert.Equal(15.0 * 1024 * 1024, ledger.Model);
+    }
+
+    [Fact]
+    public void A_device_is_proven_by_a_product_of_matrices()
+    {
+        Assert.Null(LlamaDeviceProof.Run("cpu"));
+        Assert.Equal(FailureType.Unsupported, LlamaDeviceProof.Run("cuda:77")!.Type);
+    }
+
+    [Fact]
+    public void The_loaders_own_reason_is_told()
+    {
+        const string File = "/opt/x/libggml-cuda.so";
+        const string Message = $"Unable to load shared library '{File}' or one of its dependencies. In order to help diagnose loading problems, consider using a tool like strace:\nlibcudart.so.13: cannot open shared object file: No such file or directory\n{File}: cannot open shared object file: No such file or directory";
+
+        Assert.Equal("libcudart.so.13: cannot open shared object file: No such file or directory", LlamaLibraryFiles.Reason(Message, File));
+        Assert.Equal("no format that is known", LlamaLibraryFiles.Reason("no format that is known\nmore", File));
     }
 
     [Fact]
