@@ -9,7 +9,7 @@ namespace EdgeFarm.Bench.Dispatch;
 /// <param name="PacedRate">Jobs per second of the paced run.</param>
 /// <param name="PostgreSql">Connection string; null takes a SQLite file.</param>
 /// <param name="Coordinators">Coordinators, each a process of its own; more than one need PostgreSQL.</param>
-/// <param name="Recover">A sweep of so many jobs is submitted, the coordinator restarted, the time until the sweep answers measured; 0 leaves it out.</param>
+/// <param name="Recover">A sweep of so many jobs is submitted, the coordinator killed, the time until its successor answers for the sweep measured; 0 leaves it out.</param>
 /// <param name="Cached">A sweep of so many jobs is run twice; the second time all come from the cache; 0 leaves it out.</param>
 /// <param name="Directory">Where the farm's files lie; a fresh one when null.</param>
 internal sealed record BenchOptions(

@@ -46,7 +46,7 @@ internal static class BenchRun
 
             if (options.Recover > 0)
             {
-                await RecoverAsync(database, options.Recover);
+                await BenchRecovery.RunAsync(database, options.PostgreSql ?? database.ConnectionString, options.Recover);
             }
 
             return 0;
@@ -148,46 +148,7 @@ internal static class BenchRun
         int Index(string job) => int.Parse(job[(run.Length + 2)..job.IndexOf('/', StringComparison.Ordinal)]);
     }
 
-    private static async Task RecoverAsync(FarmDatabaseOptions database, int jobs)
-    {
-        var sweep = $"r-{Guid.NewGuid():N}"[..12];
-        await using (var farm = await BenchFarm.StartAsync(database))
-        {
-            await SubmitAsync(farm, NoOpSweeps.Make(sweep, jobs, sweep));
-            await farm.ViewAsync(sweep);
-        }
-
-        GC.Collect();
-        var watch = Stopwatch.StartNew();
-        await using var again = await BenchFarm.StartAsync(database);
-        var started = watch.Elapsed;
-        var last = JobSpec.MakeId(sweep, jobs - 1);
-        while (true)
-        {
-            try
-            {
-                var answer = await again.Farm.ExplainAsync(last, CancellationToken.None);
-                Check(answer.Value.Job.Status == JobStatus.Waiting, $"{last} is {answer.Value.Job.Status} after the restart");
-                break;
-            }
-            catch (EdgeFarm.Actors.FarmUnavailableException)
-            {
-                // It still replays.
-            }
-        }
-
-        var answered = watch.Elapsed;
-        while ((await again.Farm.FleetAsync(CancellationToken.None)).QueueDepth.Values.Sum() < jobs)
-        {
-            await Task.Delay(50);
-        }
-
-        Console.WriteLine(
-            $"recovery {jobs,8} waiting jobs: coordinator up after {started.TotalSeconds:0.00} s, the sweep answers after {answered.TotalSeconds:0.00} s, "
-            + $"all jobs looked up in the cache and queued after {watch.Elapsed.TotalSeconds:0.00} s; {Environment.WorkingSet >> 20} MiB resident");
-    }
-
-    private static async Task SubmitAsync(BenchFarm farm, SweepSubmission submission)
+    public static async Task SubmitAsync(BenchFarm farm, SweepSubmission submission)
     {
         var outcome = await farm.Farm.SubmitAsync(submission, CancellationToken.None);
         Check(outcome.Failure is null, outcome.Failure?.Message ?? "");
@@ -197,7 +158,7 @@ internal static class BenchRun
 
     private static double At(double[] sorted, double share) => sorted[(int)(share * (sorted.Length - 1))];
 
-    private static void Check(bool holds, string what)
+    public static void Check(bool holds, string what)
     {
         if (!holds)
         {

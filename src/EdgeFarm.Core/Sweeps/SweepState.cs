@@ -30,6 +30,7 @@ public sealed partial class SweepState
     /// <summary>Stem of a group's name to the last group of each of its numbers.</summary>
     private readonly Dictionary<string, SortedDictionary<string, string>> _lastGroups = new(StringComparer.Ordinal);
     private readonly int[] _counts = new int[Enum.GetValues<JobStatus>().Length];
+    private bool _isReplaying;
     private int _running;
     private int _cacheHits;
     private int _nextNumber;
