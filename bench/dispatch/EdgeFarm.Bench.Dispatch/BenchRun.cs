@@ -33,6 +33,11 @@ internal static class BenchRun
                     await ThroughputAsync(farm, peers, $"{jobs}", jobs);
                 }
 
+                if (options.Single > 0)
+                {
+                    await SingleAsync(farm, options.Single);
+                }
+
                 if (options.Cached > 0)
                 {
                     await CachedAsync(farm, options.Cached);
@@ -82,6 +87,31 @@ internal static class BenchRun
             $"throughput {name,8}: {jobs / ended.TotalSeconds,8:0} jobs/s to the last result ({submitted.TotalSeconds:0.00} s of it submission), {jobs / projected.TotalSeconds,8:0} to the last row; "
             + $"coordinators {((self.TotalProcessorTime - cpu).TotalSeconds + await peers.CpuAsync() - peerCpu) * 1e6 / jobs:0} us CPU ({(JitInfo.GetCompilationTime() - compiled).TotalMicroseconds / jobs:0} compiling, {(GC.GetTotalPauseDuration() - paused).TotalMicroseconds / jobs:0} paused for the collector) and {(GC.GetTotalAllocatedBytes() - allocated) / 1024.0 / jobs:0.0} KiB allocated per job, "
             + $"{Environment.WorkingSet >> 20} MiB resident; workers {(await farm.WorkerSecondsAsync() - workerCpu) * 1e6 / jobs:0} us per job; each job ran once");
+    }
+
+    /// <summary>One call a job, a hundred calls in flight: each job is a sweep of its own, with its own events, rows and end.</summary>
+    private static async Task SingleAsync(BenchFarm farm, int jobs)
+    {
+        var run = Guid.NewGuid().ToString("N")[..6];
+        var watch = Stopwatch.StartNew();
+        var next = -1;
+        await Task.WhenAll(Enumerable.Range(0, 100).Select(_ => Task.Run(async () =>
+        {
+            while (Interlocked.Increment(ref next) is var i && i < jobs)
+            {
+                await SubmitAsync(farm, NoOpSweeps.Make($"o{run}-{i}", 1, $"{run}-{i}"));
+            }
+        })));
+        var submitted = watch.Elapsed;
+        for (var i = 0; i < jobs; i++)
+        {
+            await farm.FinishAsync($"o{run}-{i}");
+        }
+
+        var ended = watch.Elapsed;
+        var starts = await farm.StartsAsync();
+        Check(starts.Count == jobs, $"{starts.Count} runs of {jobs} jobs");
+        Console.WriteLine($"one by one {jobs,8}: {jobs / ended.TotalSeconds:0} jobs/s to the last result ({submitted.TotalSeconds:0.00} s of it submission); each job ran once");
     }
 
     private static async Task CachedAsync(BenchFarm farm, int jobs)
