@@ -18,7 +18,7 @@ public sealed class ClusterTlsTests
     {
         Skip.If(PostgresServer.Missing is not null, PostgresServer.Missing);
         var directory = Directory.CreateTempSubdirectory("edgefarm-cluster-tls-").FullName;
-        await using var database = await PostgresServer.StartAsync(directory);
+        var database = await PostgresServer.StartAsync(directory);
         try
         {
             using var authority = Certificates.MakeAuthority();

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Reflection;
+using System.Runtime;
 using EdgeFarm.Actors;
 using EdgeFarm.Actors.Persistence;
 using EdgeFarm.Core.Jobs;
@@ -29,12 +30,16 @@ internal static class BenchRecovery
         return 0;
     }
 
-    /// <summary>Measures from the start of the successor, whose code is compiled anew as after any start.</summary>
-    public static async Task RunAsync(FarmDatabaseOptions database, string connection, int jobs)
+    /// <summary>Both: the successor is this process, whose code is compiled anew as after any start.</summary>
+    public static async Task RunAsync(string connection, int jobs) => await RecoverAsync(connection, await KillAsync(connection, jobs), jobs);
+
+    /// <summary>The successor: measures from its start.</summary>
+    public static async Task<int> RecoverAsync(string connection, string sweep, int jobs)
     {
-        var last = JobSpec.MakeId(await KillAsync(connection, jobs), jobs - 1);
-        var watch = Stopwatch.StartNew();
-        await using var again = await BenchFarm.StartAsync(database);
+        var last = JobSpec.MakeId(sweep, jobs - 1);
+        using var self = Process.GetCurrentProcess();
+        var (watch, cpu) = (Stopwatch.StartNew(), self.TotalProcessorTime);
+        await using var again = await BenchFarm.StartAsync(Database(connection));
         var started = watch.Elapsed;
         while (true)
         {
@@ -51,14 +56,18 @@ internal static class BenchRecovery
         }
 
         var answered = watch.Elapsed;
+        self.Refresh();
+        var spent =
+            $"{(self.TotalProcessorTime - cpu).TotalSeconds:0.0} s CPU, {JitInfo.GetCompilationTime().TotalSeconds:0.0} s compiling, {GC.GetTotalPauseDuration().TotalSeconds:0.0} s paused for the collector, {GC.GetTotalAllocatedBytes() >> 20} MiB allocated";
         while ((await again.Farm.FleetAsync(CancellationToken.None)).QueueDepth.Values.Sum() < jobs)
         {
             await Task.Delay(50);
         }
 
         Console.WriteLine(
-            $"recovery {jobs,8} waiting jobs after SIGKILL: coordinator up after {started.TotalSeconds:0.00} s, the sweep answers after {answered.TotalSeconds:0.00} s, "
+            $"recovery {jobs,8} waiting jobs after SIGKILL: coordinator up after {started.TotalSeconds:0.00} s, the sweep answers after {answered.TotalSeconds:0.00} s ({spent}), "
             + $"all jobs looked up in the cache and queued after {watch.Elapsed.TotalSeconds:0.00} s; {Environment.WorkingSet >> 20} MiB resident");
+        return 0;
     }
 
     private static async Task<string> KillAsync(string connection, int jobs)

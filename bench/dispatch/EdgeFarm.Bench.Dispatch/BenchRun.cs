@@ -51,7 +51,7 @@ internal static class BenchRun
 
             if (options.Recover > 0)
             {
-                await BenchRecovery.RunAsync(database, options.PostgreSql ?? database.ConnectionString, options.Recover);
+                await BenchRecovery.RunAsync(options.PostgreSql ?? database.ConnectionString, options.Recover);
             }
 
             return 0;

@@ -123,7 +123,11 @@ internal static class FarmCluster
             {
                 var seeds = options.SeedName is null ? options.Seeds : listening;
                 log.Info("joining the cluster of {0}", string.Join(", ", seeds.Select(p => $"{p.Host}:{p.Port}")));
-                await Cluster.Get(system).JoinSeedNodesAsync(seeds.Select(s => new Address("akka.tcp", system.Name, s.Host, s.Port)), cancellationToken);
+                var cluster = Cluster.Get(system);
+
+                // With TLS the protocol has another name.
+                var self = cluster.SelfAddress;
+                await cluster.JoinSeedNodesAsync(seeds.Select(s => self.WithHost(s.Host).WithPort(s.Port)), cancellationToken);
                 return;
             }
 
