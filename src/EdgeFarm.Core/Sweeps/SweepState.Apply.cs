@@ -98,15 +98,19 @@ public sealed partial class SweepState
 
     private SweepJob AddJob(JobSpec spec)
     {
-        var job = new SweepJob(spec);
         TryNumber(spec.Id, out var number);
-        _jobs.Add(number, job);
+        var job = new SweepJob(spec, number);
+        if (number != _order.Count)
+        {
+            _numbered.Add(number, job);
+        }
+
         _order.Add(job);
         _nextNumber = Math.Max(_nextNumber, number + 1);
         _counts[(int)JobStatus.Blocked]++;
         foreach (var producer in Producers(job))
         {
-            producer.Dependents.Add(job);
+            producer.AddDependent(job);
             job.Missing += producer.Status == JobStatus.Succeeded ? 0 : 1;
         }
 
@@ -199,7 +203,7 @@ public sealed partial class SweepState
     {
         var report = end.Report;
         var outcome = report.Outcome;
-        job.Past.Add(new PastAttempt(
+        job.AddPast(new PastAttempt(
             report.Attempt, report.Fence, report.Worker, report.Device, outcome.StartedAt, outcome.FinishedAt, outcome.Failure, outcome.Log));
         job.NextAttempt = Math.Max(job.NextAttempt, report.Attempt + 1);
         SetRunning(job, null);
