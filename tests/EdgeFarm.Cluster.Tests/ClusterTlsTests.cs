@@ -62,7 +62,7 @@ public sealed class ClusterTlsTests
                 {
                     TargetHost = "farm.example",
                     ClientCertificates = shown is null ? null : [shown],
-                    RemoteCertificateValidationCallback = (_, _, _, _) => true,
+                    RemoteCertificateValidationCallback = (_, theirs, _, _) => theirs is not null,
                 },
                 limit.Token);
             Assert.Equal(0, await tls.ReadAsync(new byte[1], limit.Token));

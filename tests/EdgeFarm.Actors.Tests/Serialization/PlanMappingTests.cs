@@ -1,7 +1,9 @@
 using System.Text.Json;
 using EdgeFarm.Actors.Serialization;
+using EdgeFarm.Actors.Serialization.Wire;
 using EdgeFarm.Actors.Tests.Farm;
 using EdgeFarm.Core.Jobs;
+using Google.Protobuf;
 
 namespace EdgeFarm.Actors.Tests.Serialization;
 
@@ -15,8 +17,8 @@ public sealed class PlanMappingTests
         for (var round = 0; round < 50; round++)
         {
             JobSpec[] jobs = [.. Enumerable.Range(0, rng.Next(1, 60)).Select(i => Vary(seeds[rng.Next(seeds.Length)], i, rng))];
-            var bytes = Google.Protobuf.MessageExtensions.ToByteArray(PlanMapping.Part([.. jobs], []));
-            var read = PlanMapping.Jobs(EdgeFarm.Actors.Serialization.Wire.PlanPart.Parser.ParseFrom(bytes), "s-1");
+            var bytes = PlanMapping.Part([.. jobs], []).ToByteArray();
+            var read = PlanMapping.Jobs(PlanPart.Parser.ParseFrom(bytes), "s-1");
             Assert.Equal(jobs.Select(Text), read.Select(Text));
         }
     }
