@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Runtime;
 using EdgeFarm.Actors.Persistence;
-using EdgeFarm.Core.Jobs;
 using EdgeFarm.Core.Sweeps;
 
 namespace EdgeFarm.Bench.Dispatch;
