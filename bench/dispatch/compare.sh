@@ -23,7 +23,7 @@ if [[ $parts == *" edgefarm "* ]]; then
   bench --jobs "1000,10000,$jobs" --paced 10 --cached 10000
   echo "# concurrency 10 and 100: 10 workers of 1 and of 10 slots"
   for slots in 1 10; do
-    bench --jobs "$jobs" --workers 10 --slots "$slots" --paced 0 --cached 0
+    bench --jobs "$jobs" --warm-up "$jobs" --workers 10 --slots "$slots" --single "$jobs" --paced 0 --cached 0
   done
 fi
 

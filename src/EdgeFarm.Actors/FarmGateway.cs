@@ -25,6 +25,9 @@ internal sealed class FarmGateway(
     /// </summary>
     private static readonly TimeSpan RepeatAfter = TimeSpan.FromSeconds(5);
 
+    /// <summary>A plan goes to the journal whole before its submission is acknowledged; so many jobs may take a second.</summary>
+    private const double PlannedPerSecond = 10_000;
+
     public async Task<Outcome<SweepView>> SubmitAsync(SweepSubmission submission, CancellationToken cancellationToken)
     {
         if (submission.RequestId.Length > 0)
@@ -60,8 +63,8 @@ internal sealed class FarmGateway(
         return reply.Failure is { } failure ? failure : reply.Affected;
     }
 
-    public async Task<Outcome<SweepChange>> SnapshotAsync(string sweep, CancellationToken cancellationToken) =>
-        await AskAsync<object>(new SweepMessages.GetSnapshot(sweep), cancellationToken) switch
+    public async Task<Outcome<SweepChange>> SnapshotAsync(string sweep, ImmutableArray<string> jobs, CancellationToken cancellationToken) =>
+        await AskAsync<object>(new SweepMessages.GetSnapshot(sweep) { Jobs = jobs }, cancellationToken) switch
         {
             SweepChanged changed => changed.Change,
             SweepReply { Failure: { } failure } => failure,
@@ -133,11 +136,13 @@ internal sealed class FarmGateway(
     private static async Task<T> AskAsync<T>(IActorRef actor, object message, string who, CancellationToken cancellationToken)
     {
         var once = message is SweepMessages.Execute { Command: SweepCommand.Retry };
-        for (var waited = TimeSpan.Zero; waited < Timeout; waited += RepeatAfter)
+        var longer = TimeSpan.FromSeconds(message is SweepMessages.Execute { Command: SweepCommand.Submit submit } ? submit.Submission.Plan.Jobs.Length / PlannedPerSecond : 0);
+        var (patience, repeat) = (Timeout + longer, RepeatAfter + longer);
+        for (var waited = TimeSpan.Zero; waited < patience; waited += repeat)
         {
             try
             {
-                return await actor.Ask<T>(message, once ? Timeout : RepeatAfter, cancellationToken);
+                return await actor.Ask<T>(message, once ? patience : repeat, cancellationToken);
             }
             catch (AskTimeoutException) when (!once)
             {
@@ -149,6 +154,6 @@ internal sealed class FarmGateway(
             }
         }
 
-        throw new FarmUnavailableException($"{who} did not answer within {Timeout.TotalSeconds:0} s");
+        throw new FarmUnavailableException($"{who} did not answer within {patience.TotalSeconds:0} s");
     }
 }

@@ -22,8 +22,14 @@ public interface IFarm
     /// <summary>Runs failed jobs again; returns how many.</summary>
     Task<Outcome<int>> RetryAsync(string sweep, FailureType? type, CancellationToken cancellationToken);
 
-    /// <summary>A sweep's jobs as they are now, with progress.</summary>
-    Task<Outcome<SweepChange>> SnapshotAsync(string sweep, CancellationToken cancellationToken);
+    /// <summary>A sweep's jobs as they are now, with progress; in one message, so a large sweep is asked for some of them.</summary>
+    /// <param name="sweep">The sweep.</param>
+    /// <param name="jobs">Ids of the jobs that are wanted, unknown ones left out; empty for all.</param>
+    /// <param name="cancellationToken">Ends the question.</param>
+    Task<Outcome<SweepChange>> SnapshotAsync(string sweep, ImmutableArray<string> jobs, CancellationToken cancellationToken);
+
+    /// <summary>All of a small sweep's jobs as they are now, with progress.</summary>
+    Task<Outcome<SweepChange>> SnapshotAsync(string sweep, CancellationToken cancellationToken) => SnapshotAsync(sweep, [], cancellationToken);
 
     /// <summary>
     /// A snapshot, then changes until the sweep ended or the token is cancelled. With <paramref name="after"/> the changes after that

@@ -87,7 +87,7 @@ internal sealed class SweepHost(World world, Coordinator coordinator, SweepSubmi
                 _state = SweepState.FromSnapshot(_state.ToSnapshot());
             }
 
-            _state.Apply(events[i]);
+            _state.Replay(events[i]);
         }
 
         _read = events.Count;

@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Runtime;
 using EdgeFarm.Actors.Persistence;
-using EdgeFarm.Core.Jobs;
 using EdgeFarm.Core.Sweeps;
 
 namespace EdgeFarm.Bench.Dispatch;
@@ -33,6 +32,11 @@ internal static class BenchRun
                     await ThroughputAsync(farm, peers, $"{jobs}", jobs);
                 }
 
+                if (options.Single > 0)
+                {
+                    await SingleAsync(farm, options.Single);
+                }
+
                 if (options.Cached > 0)
                 {
                     await CachedAsync(farm, options.Cached);
@@ -46,7 +50,7 @@ internal static class BenchRun
 
             if (options.Recover > 0)
             {
-                await RecoverAsync(database, options.Recover);
+                await BenchRecovery.RunAsync(options.PostgreSql ?? database.ConnectionString, options.Recover);
             }
 
             return 0;
@@ -82,6 +86,31 @@ internal static class BenchRun
             $"throughput {name,8}: {jobs / ended.TotalSeconds,8:0} jobs/s to the last result ({submitted.TotalSeconds:0.00} s of it submission), {jobs / projected.TotalSeconds,8:0} to the last row; "
             + $"coordinators {((self.TotalProcessorTime - cpu).TotalSeconds + await peers.CpuAsync() - peerCpu) * 1e6 / jobs:0} us CPU ({(JitInfo.GetCompilationTime() - compiled).TotalMicroseconds / jobs:0} compiling, {(GC.GetTotalPauseDuration() - paused).TotalMicroseconds / jobs:0} paused for the collector) and {(GC.GetTotalAllocatedBytes() - allocated) / 1024.0 / jobs:0.0} KiB allocated per job, "
             + $"{Environment.WorkingSet >> 20} MiB resident; workers {(await farm.WorkerSecondsAsync() - workerCpu) * 1e6 / jobs:0} us per job; each job ran once");
+    }
+
+    /// <summary>One call a job, a hundred calls in flight: each job is a sweep of its own, with its own events, rows and end.</summary>
+    private static async Task SingleAsync(BenchFarm farm, int jobs)
+    {
+        var run = Guid.NewGuid().ToString("N")[..6];
+        var watch = Stopwatch.StartNew();
+        var next = -1;
+        await Task.WhenAll(Enumerable.Range(0, 100).Select(_ => Task.Run(async () =>
+        {
+            while (Interlocked.Increment(ref next) is var i && i < jobs)
+            {
+                await SubmitAsync(farm, NoOpSweeps.Make($"o{run}-{i}", 1, $"{run}-{i}"));
+            }
+        })));
+        var submitted = watch.Elapsed;
+        for (var i = 0; i < jobs; i++)
+        {
+            await farm.FinishAsync($"o{run}-{i}");
+        }
+
+        var ended = watch.Elapsed;
+        var starts = await farm.StartsAsync();
+        Check(starts.Count == jobs, $"{starts.Count} runs of {jobs} jobs");
+        Console.WriteLine($"one by one {jobs,8}: {jobs / ended.TotalSeconds:0} jobs/s to the last result ({submitted.TotalSeconds:0.00} s of it submission); each job ran once");
     }
 
     private static async Task CachedAsync(BenchFarm farm, int jobs)
@@ -148,46 +177,7 @@ internal static class BenchRun
         int Index(string job) => int.Parse(job[(run.Length + 2)..job.IndexOf('/', StringComparison.Ordinal)]);
     }
 
-    private static async Task RecoverAsync(FarmDatabaseOptions database, int jobs)
-    {
-        var sweep = $"r-{Guid.NewGuid():N}"[..12];
-        await using (var farm = await BenchFarm.StartAsync(database))
-        {
-            await SubmitAsync(farm, NoOpSweeps.Make(sweep, jobs, sweep));
-            await farm.ViewAsync(sweep);
-        }
-
-        GC.Collect();
-        var watch = Stopwatch.StartNew();
-        await using var again = await BenchFarm.StartAsync(database);
-        var started = watch.Elapsed;
-        var last = JobSpec.MakeId(sweep, jobs - 1);
-        while (true)
-        {
-            try
-            {
-                var answer = await again.Farm.ExplainAsync(last, CancellationToken.None);
-                Check(answer.Value.Job.Status == JobStatus.Waiting, $"{last} is {answer.Value.Job.Status} after the restart");
-                break;
-            }
-            catch (EdgeFarm.Actors.FarmUnavailableException)
-            {
-                // It still replays.
-            }
-        }
-
-        var answered = watch.Elapsed;
-        while ((await again.Farm.FleetAsync(CancellationToken.None)).QueueDepth.Values.Sum() < jobs)
-        {
-            await Task.Delay(50);
-        }
-
-        Console.WriteLine(
-            $"recovery {jobs,8} waiting jobs: coordinator up after {started.TotalSeconds:0.00} s, the sweep answers after {answered.TotalSeconds:0.00} s, "
-            + $"all jobs looked up in the cache and queued after {watch.Elapsed.TotalSeconds:0.00} s; {Environment.WorkingSet >> 20} MiB resident");
-    }
-
-    private static async Task SubmitAsync(BenchFarm farm, SweepSubmission submission)
+    public static async Task SubmitAsync(BenchFarm farm, SweepSubmission submission)
     {
         var outcome = await farm.Farm.SubmitAsync(submission, CancellationToken.None);
         Check(outcome.Failure is null, outcome.Failure?.Message ?? "");
@@ -197,7 +187,7 @@ internal static class BenchRun
 
     private static double At(double[] sorted, double share) => sorted[(int)(share * (sorted.Length - 1))];
 
-    private static void Check(bool holds, string what)
+    public static void Check(bool holds, string what)
     {
         if (!holds)
         {

@@ -136,6 +136,10 @@ internal sealed class DispatcherActor : UntypedActor, IWithTimers, IWithStash
                 // Opened under an earlier life of the dispatcher: the worker links again and says what it holds.
                 Sender.Tell(new LinkTell(link, new DispatchEffect.CloseLink(link, "the dispatcher started anew")));
                 break;
+            case DispatchMessages.Tell { Input: DispatchInput.LinkLost lost }:
+                Handle(lost);
+                Close(lost.Link, new DispatchEffect.CloseLink(lost.Link, "its stream ended"));
+                break;
             case DispatchMessages.Tell tell:
                 Handle(tell.Input);
                 break;

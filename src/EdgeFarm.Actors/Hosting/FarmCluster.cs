@@ -24,6 +24,9 @@ public sealed record FarmClusterOptions(string Host, int Port)
     /// cut off from the others does not make a cluster of its own.
     /// </summary>
     public int MinimumPeers { get; init; } = 1;
+
+    /// <summary>TLS between coordinators; null without, for a port that only they can reach.</summary>
+    public FarmClusterTls? Tls { get; init; }
 }
 
 /// <summary>Akka.Cluster as a farm uses it, and how a coordinator joins.</summary>
@@ -47,6 +50,7 @@ internal static class FarmCluster
         akka.remote.dot-netty.tcp {
           hostname = "{{options.Host}}"
           port = {{options.Port}}
+          enable-ssl = {{(options.Tls is null ? "off" : "on")}}
           maximum-frame-size = 32 MiB
           send-buffer-size = 1 MiB
           receive-buffer-size = 1 MiB
@@ -54,6 +58,10 @@ internal static class FarmCluster
         akka.remote.log-remote-lifecycle-events = off
         akka.cluster {
           log-info = on
+
+          # How long after a coordinator's removal its sweeps and singletons start elsewhere, for one that is cut off and ends itself at about
+          # the same time. Fences and the journal's numbers bar what lives on longer.
+          down-removal-margin = 1s
           downing-provider-class = "Akka.Cluster.SBR.SplitBrainResolverProvider, Akka.Cluster"
           split-brain-resolver {
             active-strategy = keep-majority
@@ -115,7 +123,11 @@ internal static class FarmCluster
             {
                 var seeds = options.SeedName is null ? options.Seeds : listening;
                 log.Info("joining the cluster of {0}", string.Join(", ", seeds.Select(p => $"{p.Host}:{p.Port}")));
-                await Cluster.Get(system).JoinSeedNodesAsync(seeds.Select(s => new Address("akka.tcp", system.Name, s.Host, s.Port)), cancellationToken);
+                var cluster = Cluster.Get(system);
+
+                // With TLS the protocol has another name.
+                var self = cluster.SelfAddress;
+                await cluster.JoinSeedNodesAsync(seeds.Select(s => self.WithHost(s.Host).WithPort(s.Port)), cancellationToken);
                 return;
             }
 

@@ -102,6 +102,11 @@ public static class FarmHosting
         if (options.Cluster is { } cluster)
         {
             builder.AddHocon(FarmCluster.Config(cluster), HoconAddMode.Prepend);
+            if (cluster.Tls is { } tls)
+            {
+                builder.AddSetup(tls.Setup());
+            }
+
             builder.AddHocon(ClusterSharding.DefaultConfig().WithFallback(ClusterSingleton.DefaultConfig()), HoconAddMode.Append);
         }
 

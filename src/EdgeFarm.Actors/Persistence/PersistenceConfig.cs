@@ -31,8 +31,12 @@ internal static class PersistenceConfig
                 # Events of a large plan have a thousand jobs each.
                 replay-batch-size = 100
 
-                # A database that restarts is back within seconds.
-                circuit-breaker.reset-timeout = 3s
+                # A database that restarts is back within seconds. A plan of a million jobs is one write, which takes longer than the 10 s that
+                # a call has by default.
+                circuit-breaker {
+                  reset-timeout = 3s
+                  call-timeout = 2m
+                }
               }
             }
             akka.persistence.snapshot-store {

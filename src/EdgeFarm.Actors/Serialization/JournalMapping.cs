@@ -16,9 +16,7 @@ internal static class JournalMapping
                 wire.Submitted = e.Submission.Wire();
                 break;
             case SweepEvent.PlanGrown e:
-                wire.PlanGrown = new Wire.PlanGrown();
-                wire.PlanGrown.Jobs.Put(e.Jobs, RecordMapping.Wire);
-                wire.PlanGrown.Entries.Put(e.Entries, RecordMapping.Wire);
+                wire.PlanPart = PlanMapping.Part(e.Jobs, e.Entries);
                 break;
             case SweepEvent.AttemptsEnded e:
                 wire.AttemptsEnded = new Wire.AttemptsEnded();
@@ -53,6 +51,8 @@ internal static class JournalMapping
             Serialization.Wire.SweepRecord.BodyOneofCase.Submitted => new SweepEvent.Submitted(at, wire.Submitted.ToCore()),
             Serialization.Wire.SweepRecord.BodyOneofCase.PlanGrown => new SweepEvent.PlanGrown(
                 at, wire.PlanGrown.Jobs.Array(RecordMapping.ToCore), wire.PlanGrown.Entries.Array(RecordMapping.ToCore)),
+            Serialization.Wire.SweepRecord.BodyOneofCase.PlanPart => new SweepEvent.PlanGrown(
+                at, PlanMapping.Jobs(wire.PlanPart, wire.Sweep), wire.PlanPart.Entries.Array(RecordMapping.ToCore)),
             Serialization.Wire.SweepRecord.BodyOneofCase.AttemptsEnded => new SweepEvent.AttemptsEnded(
                 at, wire.AttemptsEnded.Attempts.Array(a => new AttemptEnd(a.Report.ToCore(), a.Final))),
             Serialization.Wire.SweepRecord.BodyOneofCase.GroupRebound => new SweepEvent.GroupRebound(

@@ -341,7 +341,7 @@ internal static class RecordMapping
     private static JobInput ToCore(Wire.JobInput i) => new(
         i.Name, new InputSource(i.Artifact?.ToCore(), i.HasJob ? i.Job : null, i.HasOutput ? i.Output : null));
 
-    private static Wire.Requirements Wire(this JobRequirements r)
+    public static Wire.Requirements Wire(this JobRequirements r)
     {
         var wire = new Wire.Requirements { MemoryBytes = r.MemoryBytes };
         wire.Properties.Put(r.Properties, p => new Wire.Requirement { Property = p.Property, Value = p.Value });
@@ -368,7 +368,7 @@ internal static class RecordMapping
         return wire;
     }
 
-    private static JobRequirements ToCore(this Wire.Requirements r) => new(
+    public static JobRequirements ToCore(this Wire.Requirements r) => new(
         r.HasToolchain ? r.Toolchain : null,
         r.HasPass ? r.Pass : null,
         r.HasRuntime ? r.Runtime : null,

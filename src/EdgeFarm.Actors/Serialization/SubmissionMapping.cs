@@ -35,8 +35,8 @@ internal static class SubmissionMapping
         ToCore(s.Spec),
         s.Sources.Sorted(RecordMapping.ToCore),
         new SweepPlan(
-            s.Plan.Jobs.Array(RecordMapping.ToCore),
-            s.Plan.Entries.Array(RecordMapping.ToCore),
+            s.Plan.Parts.Count > 0 ? [.. s.Plan.Parts.SelectMany(p => PlanMapping.Jobs(p, s.Id))] : s.Plan.Jobs.Array(RecordMapping.ToCore),
+            s.Plan.Parts.Count > 0 ? [.. s.Plan.Parts.SelectMany(p => p.Entries).Select(RecordMapping.ToCore)] : s.Plan.Entries.Array(RecordMapping.ToCore),
             s.Plan.LeftOut.Array(l => new LeftOut(l.What, l.Reason))),
         s.Fresh)
     {
@@ -47,8 +47,16 @@ internal static class SubmissionMapping
     private static Wire.Plan Wire(SweepPlan p)
     {
         var wire = new Wire.Plan();
-        wire.Jobs.Put(p.Jobs, RecordMapping.Wire);
-        wire.Entries.Put(p.Entries, RecordMapping.Wire);
+        if (p.Jobs.Length > PlanMapping.LargePlan)
+        {
+            wire.Parts.Add(PlanMapping.Parts(p));
+        }
+        else
+        {
+            wire.Jobs.Put(p.Jobs, RecordMapping.Wire);
+            wire.Entries.Put(p.Entries, RecordMapping.Wire);
+        }
+
         wire.LeftOut.Put(p.LeftOut, l => new Wire.LeftOut { What = l.What, Reason = l.Reason });
         return wire;
     }

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Akka.Actor;
 using EdgeFarm.Core.Sweeps;
 
@@ -63,8 +64,8 @@ internal sealed class ChangeFeed
         }
     }
 
-    /// <summary>All of it in one message.</summary>
-    public SweepChange Snapshot(SweepState state) => Make(state.JobIds, state, isSnapshot: true);
+    /// <summary>Some jobs, or all when none are named, in one message.</summary>
+    public SweepChange Snapshot(ImmutableArray<string> jobs, SweepState state) => Make(jobs.IsEmpty ? state.JobIds : jobs, state, isSnapshot: true);
 
     /// <summary>Tells every watcher what changed.</summary>
     public void Publish(IEnumerable<string> jobs, SweepState state, IActorRef self)

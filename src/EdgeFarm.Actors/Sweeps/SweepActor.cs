@@ -35,6 +35,12 @@ internal sealed class SweepActor : UntypedPersistentActor, IWithTimers
 {
     private static readonly TimeSpan IdleBeforeStop = TimeSpan.FromMinutes(2);
 
+    /// <summary>Questions to the cache of up to so many actions are asked on the sweep's own thread: a change of threads takes longer than SQLite's answer.</summary>
+    private const int SmallQuestion = 64;
+
+    /// <summary>A snapshot is one message and one value of the database, which take a few hundred MiB at most; larger sweeps are replayed.</summary>
+    private const int MaxSnapshotJobs = 200_000;
+
     /// <summary>Akka's own receive timeout sets a timer anew for each message.</summary>
     private sealed class IdleCheck : INoSerializationVerificationNeeded, INotInfluenceReceiveTimeout
     {
@@ -47,6 +53,14 @@ internal sealed class SweepActor : UntypedPersistentActor, IWithTimers
     private sealed class Publish : INoSerializationVerificationNeeded, INotInfluenceReceiveTimeout
     {
         public static readonly Publish Instance = new();
+    }
+
+    /// <summary>
+    /// Comes after what is in the mailbox already: a watcher calls again while nobody answers, and each answer is all jobs of the sweep.
+    /// </summary>
+    private sealed class AnswerCalls : INoSerializationVerificationNeeded, INotInfluenceReceiveTimeout
+    {
+        public static readonly AnswerCalls Instance = new();
     }
 
     /// <summary>Hands the next part of what is ready over.</summary>
@@ -64,6 +78,7 @@ internal sealed class SweepActor : UntypedPersistentActor, IWithTimers
     private readonly Queue<ImmutableArray<QueuedJob>> _asking = new();
     private readonly SweepImpact _impact = new();
     private readonly HashSet<string> _changed = new(StringComparer.Ordinal);
+    private readonly Dictionary<IActorRef, long?> _calls = [];
     private readonly CancellationTokenSource _stopping = new();
     private readonly ChangeFeed _feed;
     private SweepState _state;
@@ -120,12 +135,15 @@ internal sealed class SweepActor : UntypedPersistentActor, IWithTimers
                 _impact.Learn(_state.Plan.Jobs);
                 break;
             case SweepRecord record:
-                _state.Apply(record.Event);
-                _impact.Collect(record.Event, _state, _changed);
+                _state.Replay(record.Event);
+                if (record.Event is SweepEvent.PlanGrown grown)
+                {
+                    _impact.Learn(grown.Jobs);
+                }
+
                 Weigh(record.Event);
                 break;
             case RecoveryCompleted:
-                _changed.Clear();
                 HandAllOver();
                 break;
             default:
@@ -157,11 +175,11 @@ internal sealed class SweepActor : UntypedPersistentActor, IWithTimers
                     Self.Tell(HandOver.Instance);
                 }
 
+                Next();
                 break;
             case CacheLookedUp looked:
-                _asking.Dequeue();
+                Answered(looked);
                 AskNext();
-                _waiting.Enqueue(new Waiting(Answer(looked), null));
                 Next();
                 break;
             case SweepMessages.Started started when _state.Exists:
@@ -197,12 +215,25 @@ internal sealed class SweepActor : UntypedPersistentActor, IWithTimers
             case SweepMessages.Get:
                 Sender.Tell(Reply(Unknown, 0));
                 break;
-            case SweepMessages.GetSnapshot:
-                Sender.Tell(_state.Exists ? new SweepChanged(_feed.Snapshot(_state)) : Reply(Unknown, 0));
+            case SweepMessages.GetSnapshot asked:
+                Sender.Tell(_state.Exists ? new SweepChanged(_feed.Snapshot(asked.Jobs, _state)) : Reply(Unknown, 0));
                 break;
             case SweepMessages.Watch watch when _state.Exists:
-                Context.Watch(Sender);
-                _feed.Add(Sender, watch.After, _state, Self);
+                if (_calls.Count == 0)
+                {
+                    Self.Tell(AnswerCalls.Instance);
+                }
+
+                _calls[Sender] = watch.After;
+                break;
+            case AnswerCalls:
+                foreach (var (watcher, after) in _calls)
+                {
+                    Context.Watch(watcher);
+                    _feed.Add(watcher, after, _state, Self);
+                }
+
+                _calls.Clear();
                 break;
             case SweepMessages.Watch:
                 Sender.Tell(Reply(Unknown, 0));
@@ -313,10 +344,10 @@ internal sealed class SweepActor : UntypedPersistentActor, IWithTimers
             _writingFor = null;
             Run(decision.Effects);
             Run(effects.ToImmutable());
-            replyTo?.Tell(Reply(null, decision.Events.OfType<SweepEvent.JobsRetried>().Sum(e => e.Jobs.Length)));
             PublishSoon();
             TakeSnapshot();
             Next();
+            replyTo?.Tell(Reply(null, decision.Events.OfType<SweepEvent.JobsRetried>().Sum(e => e.Jobs.Length)));
         });
     }
 
@@ -353,7 +384,7 @@ internal sealed class SweepActor : UntypedPersistentActor, IWithTimers
     {
         // It holds all jobs, so a sweep that took one after every so many ends would pay with the square of its size. It spares something
         // when jobs were attempted more than once; before that the journal is read as fast.
-        if (_sinceSnapshot >= Math.Max(_services.SnapshotAfter, _state.JobCount) && !_state.IsEnded)
+        if (_sinceSnapshot >= Math.Max(_services.SnapshotAfter, _state.JobCount) && _state.JobCount <= MaxSnapshotJobs && !_state.IsEnded)
         {
             _sinceSnapshot = 0;
             SaveSnapshot(new SweepSaved(_state.ToSnapshot()));
@@ -433,24 +464,40 @@ internal sealed class SweepActor : UntypedPersistentActor, IWithTimers
         }
     }
 
-    /// <summary>One question at a time, and off this thread: SQLite's driver answers before it returns, and a plan may be a thousand questions.</summary>
+    /// <summary>
+    /// One question at a time. The one of a large plan goes to another thread, because SQLite's driver answers before it returns; what is known
+    /// at once, as of a small plan, waits in front of <see cref="Next"/>, so that its jobs are with the dispatcher when their submission is acknowledged.
+    /// </summary>
     private void AskNext()
     {
-        if (!_asking.TryPeek(out var jobs))
+        while (_asking.TryPeek(out var jobs))
         {
+            var (log, id, cache, stopping) = (_log, _id, _services.Cache, _stopping.Token);
+            ImmutableArray<Digest> actions = [.. jobs.Select(j => j.Job.Action)];
+            var lookup = jobs.Length <= SmallQuestion ? cache.LookupAsync(actions, stopping) : Task.Run(() => cache.LookupAsync(actions, stopping), stopping);
+            if (lookup.IsCompletedSuccessfully)
+            {
+                Answered(new CacheLookedUp(jobs, lookup.Result));
+                continue;
+            }
+
+            lookup.PipeTo(
+                Self,
+                success: found => new CacheLookedUp(jobs, found),
+                failure: e =>
+                {
+                    // The cache saves work; without it the work is done.
+                    log.Warning(e, "sweep {0}: the result cache did not answer; {1} jobs run", id, jobs.Length);
+                    return new CacheLookedUp(jobs, ImmutableDictionary<Digest, JobOutcome>.Empty);
+                });
             return;
         }
+    }
 
-        var (log, id, cache, stopping) = (_log, _id, _services.Cache, _stopping.Token);
-        Task.Run(() => cache.LookupAsync([.. jobs.Select(j => j.Job.Action)], stopping), stopping).PipeTo(
-            Self,
-            success: found => new CacheLookedUp(jobs, found),
-            failure: e =>
-            {
-                // The cache saves work; without it the work is done.
-                log.Warning(e, "sweep {0}: the result cache did not answer; {1} jobs run", id, jobs.Length);
-                return new CacheLookedUp(jobs, ImmutableDictionary<Digest, JobOutcome>.Empty);
-            });
+    private void Answered(CacheLookedUp looked)
+    {
+        _asking.Dequeue();
+        _waiting.Enqueue(new Waiting(Answer(looked), null));
     }
 
     private static SweepCommand.CacheAnswered Answer(CacheLookedUp looked)

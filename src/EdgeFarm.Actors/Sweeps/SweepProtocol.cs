@@ -41,7 +41,11 @@ public static class SweepMessages
     public sealed record Get(string SweepId) : ISweepMessage;
 
     /// <summary>Answered with <see cref="SweepChanged"/>, or <see cref="SweepReply"/> with a failure.</summary>
-    public sealed record GetSnapshot(string SweepId) : ISweepMessage;
+    public sealed record GetSnapshot(string SweepId) : ISweepMessage
+    {
+        /// <summary>Ids of the jobs that are wanted; empty for all.</summary>
+        public ImmutableArray<string> Jobs { get; init; } = [];
+    }
 
     /// <summary>Makes the sender a watcher: a snapshot (or the changes after a number), then every change, until it unwatches or dies.</summary>
     public sealed record Watch(string SweepId, long? After) : ISweepMessage;

@@ -12,6 +12,9 @@ namespace EdgeFarm.Actors.Sweeps;
 /// </summary>
 internal sealed class WatcherActor : UntypedActor, IWithTimers
 {
+    /// <summary>Most of what is kept behind a snapshot before the client is behind again.</summary>
+    private const int MaxKept = 4096;
+
     private static readonly TimeSpan AnswerTimeout = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan WatchAgainAfter = TimeSpan.FromMilliseconds(500);
 
@@ -31,8 +34,16 @@ internal sealed class WatcherActor : UntypedActor, IWithTimers
     private readonly IActorRef _sweeps;
     private readonly string _sweep;
     private readonly ChannelWriter<SweepChange> _changes;
+
+    /// <summary>
+    /// Parts of a snapshot that found no room, and what came after it. They were in memory anyway; who gave them up for a new snapshot
+    /// would never reach the end of a large sweep.
+    /// </summary>
+    private readonly Queue<SweepChange> _kept = new();
     private long? _last;
     private bool _behind;
+    private bool _inSnapshot;
+    private bool _isWaiting;
 
     public WatcherActor(IActorRef sweeps, string sweep, long? after, ChannelWriter<SweepChange> changes)
     {
@@ -64,8 +75,7 @@ internal sealed class WatcherActor : UntypedActor, IWithTimers
                 Write(changed.Change);
                 break;
             case RoomAgain:
-                _last = null;
-                Watch();
+                RoomIsAgain();
                 break;
             case SweepReply { Failure: { } failure }:
                 _changes.TryComplete(new FailureException(failure));
@@ -94,16 +104,54 @@ internal sealed class WatcherActor : UntypedActor, IWithTimers
             return;
         }
 
-        if (_changes.TryWrite(change))
+        // A part that is not the last of a snapshot has no number.
+        var isPart = change.IsSnapshot || _inSnapshot;
+        _inSnapshot = isPart && change.Sequence == 0;
+        if (_kept.Count == 0 && _changes.TryWrite(change))
         {
             (_behind, _last) = (false, change.Sequence);
-            return;
+        }
+        else if (isPart || (_kept.Count > 0 && _kept.Count < MaxKept))
+        {
+            (_behind, _last) = (false, change.Sequence);
+            _kept.Enqueue(change);
+            WaitForRoom();
+        }
+        else
+        {
+            // The rest of what is missed is in the snapshot that is asked for when the client has read something.
+            _behind = true;
+            _last = 0;
+            WaitForRoom();
+        }
+    }
+
+    private void WaitForRoom()
+    {
+        if (!_isWaiting)
+        {
+            _isWaiting = true;
+            _changes.WaitToWriteAsync().AsTask().PipeTo(Self, success: _ => RoomAgain.Instance, failure: _ => RoomAgain.Instance);
+        }
+    }
+
+    private void RoomIsAgain()
+    {
+        _isWaiting = false;
+        while (_kept.TryPeek(out var next) && _changes.TryWrite(next))
+        {
+            _kept.Dequeue();
         }
 
-        // The rest of what is missed is in the snapshot that is asked for when the client has read something.
-        _behind = true;
-        _last = 0;
-        _changes.WaitToWriteAsync().AsTask().PipeTo(Self, success: _ => RoomAgain.Instance, failure: _ => RoomAgain.Instance);
+        if (_kept.Count > 0)
+        {
+            WaitForRoom();
+        }
+        else if (_behind)
+        {
+            _last = null;
+            Watch();
+        }
     }
 
     private void Watch()

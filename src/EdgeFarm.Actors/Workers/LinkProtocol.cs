@@ -19,10 +19,10 @@ public static class LinkProtocol
     public static readonly TimeSpan SilenceLimit = TimeSpan.FromSeconds(65);
 
     /// <summary>
-    /// A worker pings the connection below its link this often, and gives it up when an answer takes as long: so it is at another
-    /// coordinator before the farm gives away what it runs.
+    /// Both ends ping the connection below a link this often, and give it up when an answer takes as long: so a worker is at another
+    /// coordinator before the farm gives away what it runs, and the farm soon misses one that is cut off.
     /// </summary>
-    public static readonly TimeSpan KeepAliveInterval = TimeSpan.FromSeconds(5);
+    public static readonly TimeSpan KeepAliveInterval = TimeSpan.FromSeconds(4);
 
     /// <summary>How long a coordinator waits for Hello, and a worker for Welcome, before it gives a stream up.</summary>
     public static readonly TimeSpan HelloTimeout = TimeSpan.FromSeconds(15);

@@ -55,6 +55,14 @@ internal sealed class WorkerLinksActor(IActorRef dispatcher, IActorRef sweeps) :
 /// </summary>
 internal sealed class WorkerLinkActor : UntypedActor, IWithTimers
 {
+    private static readonly TimeSpan FarewellLimit = TimeSpan.FromSeconds(2);
+
+    /// <summary>The dispatcher did not confirm the end in time.</summary>
+    private sealed class Leave : INotInfluenceReceiveTimeout, INoSerializationVerificationNeeded
+    {
+        public static readonly Leave Instance = new();
+    }
+
     private sealed class Ping : INotInfluenceReceiveTimeout, INoSerializationVerificationNeeded
     {
         public static readonly Ping Instance = new();
@@ -104,6 +112,12 @@ internal sealed class WorkerLinkActor : UntypedActor, IWithTimers
                 Send(new Link.CoordinatorMessage { Ping = new Link.Ping() });
                 break;
             case LinkEnded:
+                // A stopping worker's last messages pass the dispatcher's proxy, which the news of this actor's end would overtake: what the
+                // worker handed back would be lost. The dispatcher closes the link when it has read them.
+                ToDispatcher(new DispatchInput.LinkLost(_open.Id));
+                Timers.StartSingleTimer(Leave.Instance, Leave.Instance, FarewellLimit);
+                break;
+            case Leave:
                 Context.Stop(Self);
                 break;
             case ReceiveTimeout:

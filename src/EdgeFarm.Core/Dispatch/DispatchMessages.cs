@@ -134,11 +134,11 @@ public sealed record DispatchLimits(
         TimeSpan.FromSeconds(5), TimeSpan.Zero, TimeSpan.FromMinutes(2), TimeSpan.FromMinutes(30), TimeSpan.FromSeconds(30));
 
     /// <summary>
-    /// Limits of a cluster. A worker whose coordinator was cut off notices that after 10 s and links to another, while the others
-    /// have removed that coordinator after 8 s: 10 s of grace let it come back with what it runs. Workers of a dispatcher that died link
-    /// again within 2 s of its successor's start.
+    /// Limits of a cluster. A worker whose coordinator was cut off notices that within 8 s and is linked to another 3 s later at most, while
+    /// the others have removed that coordinator after 8 s: 7 s of grace let it come back with what it runs. Workers of a dispatcher that
+    /// died link again within 2 s of its successor's start.
     /// </summary>
-    public static readonly DispatchLimits Cluster = Embedded with { ReconnectGrace = TimeSpan.FromSeconds(10), AdoptOnly = TimeSpan.FromSeconds(4) };
+    public static readonly DispatchLimits Cluster = Embedded with { ReconnectGrace = TimeSpan.FromSeconds(7), AdoptOnly = TimeSpan.FromSeconds(4) };
 }
 
 /// <summary>A device class of the farm's configuration: a named set of properties. A job counts for the first that satisfies it.</summary>

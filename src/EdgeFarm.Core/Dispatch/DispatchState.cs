@@ -26,6 +26,12 @@ public sealed partial class DispatchState
     /// </summary>
     private static readonly TimeSpan RecentFor = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan RepeatAfter = TimeSpan.FromSeconds(10);
+
+    /// <summary>
+    /// A sweep whose coordinator died starts elsewhere with the first message that comes after the dead one's removal (8 s), so its reports
+    /// come again sooner than all else. They are no more than workers have slots.
+    /// </summary>
+    private static readonly TimeSpan ReportAgainAfter = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan ForgetGroupAfter = TimeSpan.FromHours(1);
     private static readonly TimeSpan UnknownLeaseLimit = TimeSpan.FromHours(24);
 
@@ -160,13 +166,13 @@ public sealed partial class DispatchState
         }
 
         // Messages between coordinators may be lost; a sweep that knows an end already only acknowledges it again.
-        foreach (var entry in _reporting.Values.Where(e => e.ReportedAt + RepeatAfter <= now))
+        foreach (var entry in _reporting.Values.Where(e => e.ReportedAt + ReportAgainAfter <= now))
         {
             entry.ReportedAt = now;
             _effects.Add(new DispatchEffect.Report(entry.Job.Sweep, entry.Report!));
         }
 
-        foreach (var passed in _passedOn.Values.Where(p => p.At + RepeatAfter <= now))
+        foreach (var passed in _passedOn.Values.Where(p => p.At + ReportAgainAfter <= now))
         {
             passed.At = now;
             _effects.Add(new DispatchEffect.Report(passed.Sweep, passed.Report));

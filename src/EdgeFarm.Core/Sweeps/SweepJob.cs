@@ -32,14 +32,22 @@ internal sealed record RunningAttempt(AttemptKey Key, string Worker, DeviceAddre
 }
 
 /// <summary>One job of a sweep and all that the journal said of it.</summary>
-internal sealed class SweepJob(JobSpec spec)
+/// <param name="spec">As planned.</param>
+/// <param name="number">The number in its id.</param>
+internal sealed class SweepJob(JobSpec spec, int number)
 {
     private static readonly ImmutableSortedDictionary<string, ArtifactRef> NoArtifacts =
         ImmutableSortedDictionary.Create<string, ArtifactRef>(StringComparer.Ordinal);
 
     private static readonly ImmutableSortedSet<string> NoHosts = ImmutableSortedSet.Create<string>(StringComparer.Ordinal);
 
+    // Most of a large sweep's jobs have neither, and a million lists are 64 MiB.
+    private List<SweepJob>? _dependents;
+    private List<PastAttempt>? _past;
+
     public JobSpec Spec { get; set; } = spec;
+
+    public int Number { get; } = number;
 
     public JobStatus Status { get; set; } = JobStatus.Blocked;
 
@@ -52,9 +60,9 @@ internal sealed class SweepJob(JobSpec spec)
     /// <summary>Inputs whose producer has not succeeded.</summary>
     public int Missing { get; set; }
 
-    public List<SweepJob> Dependents { get; } = new(0);
+    public IReadOnlyList<SweepJob> Dependents => _dependents ?? (IReadOnlyList<SweepJob>)[];
 
-    public List<PastAttempt> Past { get; } = new(0);
+    public IReadOnlyList<PastAttempt> Past => _past ?? (IReadOnlyList<PastAttempt>)[];
 
     /// <summary>Attempts that failed by the job's own doing since it was last made to run.</summary>
     public int Failures { get; set; }
@@ -80,12 +88,16 @@ internal sealed class SweepJob(JobSpec spec)
     /// <summary>Nothing more will happen to it, unless it is retried.</summary>
     public bool IsFinished => Status is JobStatus.Succeeded or JobStatus.Failed or JobStatus.Skipped or JobStatus.Cancelled;
 
+    public void AddDependent(SweepJob job) => (_dependents ??= new List<SweepJob>(1)).Add(job);
+
+    public void AddPast(PastAttempt past) => (_past ??= new List<PastAttempt>(1)).Add(past);
+
     /// <summary>Whether the end of an attempt is known already.</summary>
     public bool Knows(int attempt, long fence)
     {
-        foreach (var past in Past)
+        for (var i = 0; i < Past.Count; i++)
         {
-            if (past.Number == attempt && past.Fence == fence)
+            if (Past[i].Number == attempt && Past[i].Fence == fence)
             {
                 return true;
             }

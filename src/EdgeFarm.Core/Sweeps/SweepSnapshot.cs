@@ -83,7 +83,11 @@ public sealed partial class SweepState
         foreach (var saved in snapshot.Jobs)
         {
             var job = sweep.AddJob(saved.Spec);
-            job.Past.AddRange(saved.Past);
+            foreach (var past in saved.Past)
+            {
+                job.AddPast(past);
+            }
+
             (job.Failures, job.Losses, job.NextAttempt) = (saved.Failures, saved.Losses, saved.NextAttempt);
             (job.MinimumMemory, job.Avoid, job.Outputs, job.Cached) = (saved.MinimumMemory, saved.Avoid, saved.Outputs, saved.Cached);
             job.LibraryVariant = saved.LibraryVariant;

@@ -7,8 +7,7 @@ namespace EdgeFarm.Core.Sweeps;
 public sealed partial class SweepState
 {
     /// <summary>
-    /// Changes the state by an event that is durable, and returns what must be done now. On replay the effects are dropped and
-    /// <see cref="Recover()"/> is asked at the end. Never throws on an event that <see cref="Decide"/> gave for this state.
+    /// Changes the state by an event that is durable, and returns what must be done now. Never throws on an event that <see cref="Decide"/> gave for this state.
     /// </summary>
     public ImmutableArray<SweepEffect> Apply(SweepEvent happened) => happened switch
     {
@@ -21,6 +20,17 @@ public sealed partial class SweepState
         SweepEvent.Ended ended => ApplyEnded(ended),
         _ => throw new ArgumentOutOfRangeException(nameof(happened), happened.GetType().Name, "unknown sweep event"),
     };
+
+    /// <summary>
+    /// <see cref="Apply"/> of an event of the past: what is ready is not gathered, which for a large plan takes longer than all else, since each
+    /// job's digest is computed for it. <see cref="Recover()"/> tells it at the end.
+    /// </summary>
+    public void Replay(SweepEvent happened)
+    {
+        _isReplaying = true;
+        Apply(happened);
+        _isReplaying = false;
+    }
 
     /// <summary>
     /// What must be asked or queued after a replay, a new dispatcher or a silence of it: every job that is ready and not finished.
@@ -88,15 +98,19 @@ public sealed partial class SweepState
 
     private SweepJob AddJob(JobSpec spec)
     {
-        var job = new SweepJob(spec);
         TryNumber(spec.Id, out var number);
-        _jobs.Add(number, job);
+        var job = new SweepJob(spec, number);
+        if (number != _order.Count)
+        {
+            _numbered.Add(number, job);
+        }
+
         _order.Add(job);
         _nextNumber = Math.Max(_nextNumber, number + 1);
         _counts[(int)JobStatus.Blocked]++;
         foreach (var producer in Producers(job))
         {
-            producer.Dependents.Add(job);
+            producer.AddDependent(job);
             job.Missing += producer.Status == JobStatus.Succeeded ? 0 : 1;
         }
 
@@ -189,7 +203,7 @@ public sealed partial class SweepState
     {
         var report = end.Report;
         var outcome = report.Outcome;
-        job.Past.Add(new PastAttempt(
+        job.AddPast(new PastAttempt(
             report.Attempt, report.Fence, report.Worker, report.Device, outcome.StartedAt, outcome.FinishedAt, outcome.Failure, outcome.Log));
         job.NextAttempt = Math.Max(job.NextAttempt, report.Attempt + 1);
         SetRunning(job, null);
@@ -343,6 +357,11 @@ public sealed partial class SweepState
     /// <summary>Hands jobs that have their inputs to the cache or to the queue. A repeated attempt is never taken from the cache.</summary>
     private ImmutableArray<SweepEffect> MakeReady(IEnumerable<SweepJob> jobs)
     {
+        if (_isReplaying)
+        {
+            return [];
+        }
+
         var fresh = Submission!.Fresh;
         var effects = ImmutableArray.CreateBuilder<SweepEffect>();
         foreach (var chunk in jobs.Chunk(MaxBatch))

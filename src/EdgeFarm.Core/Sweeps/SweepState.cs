@@ -20,8 +20,10 @@ public sealed partial class SweepState
     /// <summary>After so many lost workers a job is given up, since it may be the job that loses them.</summary>
     public const int MaxLosses = 10;
 
-    private readonly Dictionary<int, SweepJob> _jobs = [];
     private readonly List<SweepJob> _order = [];
+
+    /// <summary>Jobs whose number is not their place in plan order, which planners make it: a table of all would be rebuilt again and again while a large plan is read.</summary>
+    private readonly Dictionary<int, SweepJob> _numbered = [];
     private readonly Dictionary<string, int> _entryIndex = new(StringComparer.Ordinal);
     private readonly List<PlannedEntry> _entries = [];
     private readonly Dictionary<string, DeviceAddress> _bindings = new(StringComparer.Ordinal);
@@ -30,6 +32,7 @@ public sealed partial class SweepState
     /// <summary>Stem of a group's name to the last group of each of its numbers.</summary>
     private readonly Dictionary<string, SortedDictionary<string, string>> _lastGroups = new(StringComparer.Ordinal);
     private readonly int[] _counts = new int[Enum.GetValues<JobStatus>().Length];
+    private bool _isReplaying;
     private int _running;
     private int _cacheHits;
     private int _nextNumber;
@@ -225,7 +228,15 @@ public sealed partial class SweepState
 
     private static JobStatus Shown(SweepJob job) => job.Running is not null ? JobStatus.Running : job.Status;
 
-    private SweepJob? Find(string jobId) => TryNumber(jobId, out var number) ? _jobs.GetValueOrDefault(number) : null;
+    private SweepJob? Find(string jobId)
+    {
+        if (!TryNumber(jobId, out var number))
+        {
+            return null;
+        }
+
+        return number < _order.Count && _order[number].Number == number ? _order[number] : _numbered.GetValueOrDefault(number);
+    }
 
     private bool TryNumber(string jobId, out int number)
     {

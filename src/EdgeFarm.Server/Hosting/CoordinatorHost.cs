@@ -64,6 +64,18 @@ public sealed class CoordinatorHost : IAsyncDisposable
             certificate = loaded.Value;
         }
 
+        var cluster = settings.Cluster;
+        if (settings.ClusterAuthority.Length > 0)
+        {
+            var loaded = certificate!.ForPeers(settings.ClusterAuthority);
+            if (!loaded.IsOk)
+            {
+                return loaded.Failure!;
+            }
+
+            cluster = cluster! with { Tls = loaded.Value };
+        }
+
         TokenFile? tokens = null;
         if (settings.Tokens.Length > 0)
         {
@@ -89,7 +101,7 @@ public sealed class CoordinatorHost : IAsyncDisposable
             var builder = RoleHost.CreateBuilder(logLevel);
             builder.AddEdgeFarmCoordinator(new EdgeFarmCoordinatorOptions(settings.Database ?? FarmDatabaseOptions.SqliteFile(data.Database), store.Value, grpc, http)
             {
-                Cluster = settings.Cluster,
+                Cluster = cluster,
                 DeviceClasses = settings.DeviceClasses.IsEmpty ? DeviceClass.Defaults : settings.DeviceClasses,
                 Certificate = certificate,
                 Tokens = tokens,

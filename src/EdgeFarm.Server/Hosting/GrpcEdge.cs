@@ -97,9 +97,9 @@ internal static class GrpcEdge
         });
         kestrel.Listen(http.BindAddress, http.Port, o => o.Protocols = HttpProtocols.Http1);
 
-        // A watch may be silent for hours: a client that vanished is noticed by its missing answers to pings.
-        kestrel.Limits.Http2.KeepAlivePingDelay = TimeSpan.FromSeconds(20);
-        kestrel.Limits.Http2.KeepAlivePingTimeout = TimeSpan.FromSeconds(20);
+        // A watch or a worker's link may be silent for hours: who vanished is noticed by missing answers to pings.
+        kestrel.Limits.Http2.KeepAlivePingDelay = LinkProtocol.KeepAliveInterval;
+        kestrel.Limits.Http2.KeepAlivePingTimeout = LinkProtocol.KeepAliveInterval;
     }
 }
 

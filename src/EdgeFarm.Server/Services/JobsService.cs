@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using EdgeFarm.Actors;
 using EdgeFarm.Actors.Persistence;
 using EdgeFarm.Artifacts;
@@ -29,11 +30,12 @@ internal sealed class JobsService(IFarm farm, IFarmQueries queries, IArtifactSto
         var sweep = await queries.FindSweepAsync(request.Sweep, context.CancellationToken)
             ?? throw RpcErrors.NotFound("sweep", request.Sweep, "'sweeps' lists them");
 
-        // Rows know what ended; what waits and runs, only the sweep does.
-        var live = sweep.Status is SweepStatus.Running ? await LiveAsync(sweep.Id, context.CancellationToken) : [];
         var (rows, next) = await Paging.FitAsync(pageSize, async size =>
         {
             var page = await queries.ListJobsAsync(request.Sweep, request.FailedOnly, size, request.PageToken, context.CancellationToken);
+
+            // Rows know what ended; what waits and runs, only the sweep does.
+            var live = sweep.Status is SweepStatus.Running ? await LiveAsync(sweep.Id, page.Items, context.CancellationToken) : [];
             return (page.Items.Select(j => live.GetValueOrDefault(j.Id, j).ToWire()), page.NextPageToken);
         });
         return new ListJobsResponse { Jobs = { rows }, NextPageToken = next };
@@ -99,14 +101,19 @@ internal sealed class JobsService(IFarm farm, IFarmQueries queries, IArtifactSto
 
         await queries.CaughtUpAsync(cancellationToken);
         var row = await queries.FindJobAsync(id, cancellationToken) ?? throw NotFound(id);
-        return row.Status is JobStatus.Blocked or JobStatus.Waiting or JobStatus.Running
-            ? (await LiveAsync(sweep, cancellationToken)).GetValueOrDefault(id, row)
-            : row;
+        return (await LiveAsync(sweep, [row], cancellationToken)).GetValueOrDefault(id, row);
     }
 
-    private async Task<Dictionary<string, JobView>> LiveAsync(string sweep, CancellationToken cancellationToken)
+    /// <summary>Those of some rows that have not ended, as the sweep knows them now.</summary>
+    private async Task<Dictionary<string, JobView>> LiveAsync(string sweep, ImmutableArray<JobView> rows, CancellationToken cancellationToken)
     {
-        var snapshot = await farm.SnapshotAsync(sweep, cancellationToken);
+        ImmutableArray<string> open = [.. rows.Where(r => r.Status is JobStatus.Blocked or JobStatus.Waiting or JobStatus.Running).Select(r => r.Id)];
+        if (open.IsEmpty)
+        {
+            return [];
+        }
+
+        var snapshot = await farm.SnapshotAsync(sweep, open, cancellationToken);
         return snapshot.IsOk ? snapshot.Value.Jobs.ToDictionary(j => j.Id, StringComparer.Ordinal) : [];
     }
 }

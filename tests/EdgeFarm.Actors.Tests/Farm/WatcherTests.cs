@@ -46,6 +46,31 @@ public sealed class WatcherTests : IAsyncLifetime
         }
     }
 
+    [Fact]
+    public async Task A_snapshot_of_more_parts_than_there_is_room_for_reaches_a_slow_client_whole()
+    {
+        using var sweeps = Inbox.Create(_system);
+        var channel = WatcherActor.MakeChannel(capacity: 2);
+        var watcher = _system.ActorOf(WatcherActor.Props(sweeps.Receiver, "s", null, channel.Writer));
+        Assert.Null(Receive(sweeps).After);
+        const int Parts = 9;
+        for (var part = 1; part <= Parts; part++)
+        {
+            watcher.Tell(new SweepChanged(Change(part == Parts ? 7 : 0, isSnapshot: part == 1)), sweeps.Receiver);
+        }
+
+        watcher.Tell(new SweepChanged(Change(8, isSnapshot: false)), sweeps.Receiver);
+        using var limit = new CancellationTokenSource(Wait.Limit);
+        await watcher.Ask<ActorIdentity>(new Identify(1), limit.Token);
+        var read = new List<long>();
+        while (read.Count <= Parts)
+        {
+            read.Add((await channel.Reader.ReadAsync(limit.Token)).Sequence);
+        }
+
+        Assert.Equal([.. Enumerable.Repeat(0L, Parts - 1), 7, 8], read);
+    }
+
     private static SweepMessages.Watch Receive(Inbox inbox) => Assert.IsType<SweepMessages.Watch>(inbox.Receive(Wait.Limit));
 
     private static SweepChange Change(long sequence, bool isSnapshot) => new(

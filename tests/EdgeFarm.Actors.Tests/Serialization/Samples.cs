@@ -108,6 +108,7 @@ internal static class Samples
         yield return ("sr-submitted-calibrated", Record(new SweepEvent.Submitted(At, Calibrated)));
         yield return ("sr-plan-grown-predicted", Record(new SweepEvent.PlanGrown(At, Calibrated.Plan.Jobs, Calibrated.Plan.Entries)));
         yield return ("sr-plan-grown", Record(new SweepEvent.PlanGrown(At, Submission.Plan.Jobs, Submission.Plan.Entries)));
+        yield return ("sr-plan-part", Record(new SweepEvent.PlanGrown(At, Submission.Plan.Jobs, Submission.Plan.Entries)));
         yield return ("sr-attempts-ended", Record(new SweepEvent.AttemptsEnded(At, [new AttemptEnd(Report, true), new AttemptEnd(FailedReport, false)])));
         yield return ("sr-group-rebound", Record(new SweepEvent.GroupRebound(At, "g", "g+1", ["s-1/2", "s-1/3"])));
         yield return ("sr-jobs-retried", Record(new SweepEvent.JobsRetried(At, ["s-1/2"])));
@@ -129,6 +130,7 @@ internal static class Samples
         yield return ("sw-known", new SweepMessages.Wake("s-1", "epoch", 3));
         yield return ("sg", new SweepMessages.Get("s-1"));
         yield return ("sn", new SweepMessages.GetSnapshot("s-1"));
+        yield return ("sn-jobs", new SweepMessages.GetSnapshot("s-1") { Jobs = ["s-1/2", "s-1/7"] });
         yield return ("sv", new SweepMessages.Watch("s-1", 12));
         yield return ("sv-new", new SweepMessages.Watch("s-1", null));
         yield return ("se", new SweepMessages.Explain("s-1", "s-1/3"));

@@ -141,8 +141,8 @@ public sealed class LeasingTests
         _farm.Link(Capability("w", "h"));
         _farm.Queue(Job("s/0"));
         _farm.Report(_farm.Leases[0]);
-        Assert.Empty(_farm.Later(5).OfType<DispatchEffect.Report>());
-        Assert.NotEmpty(_farm.Later(6).OfType<DispatchEffect.Report>());
+        Assert.Empty(_farm.Later(2).OfType<DispatchEffect.Report>());
+        Assert.NotEmpty(_farm.Later(2).OfType<DispatchEffect.Report>());
         _farm.Do(new DispatchInput.ResultsStored("s", [_farm.Leases[0].Lease.Key]));
         Assert.Empty(_farm.Later(20).OfType<DispatchEffect.Report>());
     }

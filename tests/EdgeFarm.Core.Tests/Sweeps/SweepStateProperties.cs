@@ -28,16 +28,17 @@ public sealed class SweepStateProperties
         var replayed = new SweepState("s");
         foreach (var happened in events.Take(events.Count / 2))
         {
-            replayed.Apply(happened);
+            replayed.Replay(happened);
         }
 
         replayed = SweepState.FromSnapshot(replayed.ToSnapshot());
         foreach (var happened in events.Skip(events.Count / 2))
         {
-            replayed.Apply(happened);
+            replayed.Replay(happened);
         }
 
         Assert.Equal(Print(sweep), Print(replayed));
+        Assert.Equal(sweep.Recover().Length, replayed.Recover().Length);
     });
 
     [Fact]

@@ -108,6 +108,9 @@ public sealed class SettingsTests : IDisposable
         Assert.Contains("Artifacts.Directory", Refused("""{"Host": "a", "Seeds": ["a:5082"]}"""), StringComparison.Ordinal);
         Assert.Contains("not both", Refused("""{"SeedName": "x:5082", "Seeds": ["a:5082"]}"""), StringComparison.Ordinal);
         Assert.Contains("more than the 1", Refused("""{"Host": "a", "Seeds": ["a:5082"], "MinimumPeers": 2}"""), StringComparison.Ordinal);
+        Assert.Contains("no others to speak with", Refused("""{"Authority": "ca.pem"}"""), StringComparison.Ordinal);
+        _environment["EDGEFARM__ARTIFACTS__DIRECTORY"] = "artifacts";
+        Assert.Contains("needs Tls.Certificate", Refused("""{"Host": "a", "Seeds": ["a:5082"], "Authority": "ca.pem"}"""), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -72,12 +72,12 @@ internal sealed class InMemoryFarm : IFarm, IFarmQueries, IResultCache
         Task.FromResult(Outcome<int>.Ok(_sweeps[sweep].Jobs.Values.Count(j =>
             j.Status is JobStatus.Failed && (type is null || j.Attempts.Any(a => a.Failure?.Type == type)))));
 
-    public Task<Outcome<SweepChange>> SnapshotAsync(string sweep, CancellationToken cancellationToken)
+    public Task<Outcome<SweepChange>> SnapshotAsync(string sweep, ImmutableArray<string> jobs, CancellationToken cancellationToken)
     {
         lock (_gate)
         {
             return Task.FromResult(_sweeps.TryGetValue(sweep, out var state)
-                ? Outcome<SweepChange>.Ok(state.Snapshot())
+                ? Outcome<SweepChange>.Ok(state.Snapshot() is var all && jobs.IsEmpty ? all : all with { Jobs = [.. all.Jobs.Where(j => jobs.Contains(j.Id))] })
                 : Failure.InvalidInput($"no sweep {sweep}"));
         }
     }

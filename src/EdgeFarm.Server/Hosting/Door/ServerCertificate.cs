@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using EdgeFarm.Actors.Hosting;
 using EdgeFarm.Core.Jobs;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 
@@ -28,6 +29,31 @@ public sealed class ServerCertificate
         {
             return Failure.InvalidInput($"Tls: the certificate '{certificateFile}' with the key '{keyFile}' cannot be used: {e.Message}");
         }
+    }
+
+    /// <summary>The same certificate for TLS between coordinators. <see cref="FailureType.InvalidInput"/> when the authorities cannot be read.</summary>
+    /// <param name="authorityFile">PEM file with the authority of the coordinators' certificates, and what stands between them.</param>
+    internal Outcome<FarmClusterTls> ForPeers(string authorityFile)
+    {
+        var authorities = new X509Certificate2Collection();
+        try
+        {
+            authorities.ImportFromPemFile(authorityFile);
+        }
+        catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            return Failure.InvalidInput($"Cluster.Authority: '{authorityFile}' cannot be used: {e.Message}");
+        }
+
+        if (authorities.Count == 0)
+        {
+            return Failure.InvalidInput($"Cluster.Authority: '{authorityFile}' holds no certificate; it must have PEM blocks that begin with -----BEGIN CERTIFICATE-----");
+        }
+
+        var tls = new FarmClusterTls(_certificate, authorities);
+        return tls.IsPeer(_certificate)
+            ? tls
+            : Failure.InvalidInput($"Cluster.Authority: Tls.Certificate ({_certificate.Subject}) is not of an authority in '{authorityFile}', or is not valid now, so the other coordinators would refuse this one");
     }
 
     internal void Apply(HttpsConnectionAdapterOptions options) => (options.ServerCertificate, options.ServerCertificateChain) = (_certificate, _chain);

@@ -40,6 +40,9 @@ public sealed record CoordinatorSettings
     /// <summary>The other coordinators; null for a farm of one.</summary>
     public FarmClusterOptions? Cluster { get; private init; }
 
+    /// <summary>File with the authority of the coordinators' certificates; empty without TLS between them.</summary>
+    public string ClusterAuthority { get; private init; } = "";
+
     /// <summary>Certificate and key files; null without TLS.</summary>
     public (string Certificate, string Key)? Tls { get; private init; }
 
@@ -97,6 +100,7 @@ public sealed record CoordinatorSettings
                 Otlp = settings.Address("Telemetry.Otlp"),
                 Tls = ReadTls(settings),
                 Cluster = ReadCluster(settings),
+                ClusterAuthority = settings.Text("Cluster.Authority"),
                 Database = ReadDatabase(settings),
             };
             return result.Check() is { } failure ? failure : result;
@@ -117,6 +121,13 @@ public sealed record CoordinatorSettings
         if (Cluster is not null && Artifacts.Length == 0)
         {
             return Failure.InvalidInput("Artifacts.Directory: a cluster needs a directory that all coordinators mount");
+        }
+
+        if (ClusterAuthority.Length > 0 && (Cluster is null || Tls is null))
+        {
+            return Failure.InvalidInput(Cluster is null
+                ? "Cluster.Authority: this coordinator has no others to speak with; give Cluster.Seeds or Cluster.SeedName, or leave it empty"
+                : "Cluster.Authority: TLS between coordinators needs Tls.Certificate and Tls.Key, which each shows to the others");
         }
 
         return Grpc.IsTls switch

@@ -75,6 +75,7 @@ internal static class SettingsSchema
         new("Cluster.Seeds", SettingKind.List, "all coordinators as host:port; the first makes the cluster when none exists. Empty, and no SeedName: a farm of one coordinator"),
         new("Cluster.SeedName", SettingKind.Text, "instead of Seeds: name:port, where the name stands in DNS for the addresses of all coordinators"),
         new("Cluster.MinimumPeers", SettingKind.Number, "so many coordinators, this one included, must listen before it joins; 0 takes a majority of Seeds, or 2 with SeedName") { Maximum = 100 },
+        new("Cluster.Authority", SettingKind.Text, "PEM file with the authority of the coordinators' certificates (Tls): with it they speak TLS with each other and take only those that show one for the same name; empty: without TLS"),
         new("Tls.Certificate", SettingKind.Text, "PEM file with the certificate and those between it and its authority"),
         new("Tls.Key", SettingKind.Text, "PEM file with its key"),
         new("Tokens", SettingKind.Text, "file with a line 'ROLE TOKEN' for each token; roles: viewer, submitter, worker, admin"),
