@@ -58,7 +58,7 @@ public sealed class OnnxSmoothQuant : OnnxPass
 
         if (groups.Count == 0)
         {
-            throw PassNodes.Nothing(Type, "MatMul or Gemm", skipped);
+            throw PassNodes.Nothing(Type, "MatMul or Gemm", skipped, model);
         }
 
         using var original = model.CopySharingWeights();
