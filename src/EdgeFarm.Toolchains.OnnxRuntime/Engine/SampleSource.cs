@@ -39,7 +39,7 @@ internal sealed class SampleSource
         var rows = arrays.Values.First().Rows;
         if (arrays.Values.Any(a => a.Rows != rows) || rows == 0)
         {
-            throw Invalid($"the data set's arrays have different or no rows: {string.Join(", ", arrays.Select(a => $"{a.Key} {a.Value.Rows}"))}");
+            throw Invalid($"the data set's arrays have different or no rows: {string.Join(", ", arrays.Select(a => $"{a.Key} {a.Value.Rows}"))}; an array that holds a whole input for each sample has one dimension more than the input");
         }
 
         var batch = (int)arrays.Values.Max(a => a.Batch);
@@ -76,7 +76,7 @@ internal sealed class SampleSource
 
         var wanted = string.Join(", ", dims.Select(d => d > 0 ? $"{d}" : "any"));
         throw Invalid(
-            $"'{session.Name}' takes '{input}' as [{wanted}], the data set has [{string.Join(", ", shape)}]; samples run along the first dimension, or are whole inputs in [samples{(wanted.Length > 0 ? $", {wanted}" : "")}]");
+            $"'{session.Name}' takes '{input}' as [{wanted}], the data set has [{string.Join(", ", shape)}]; samples run along the first dimension, or each is a whole input: [samples{(wanted.Length > 0 ? $", {wanted}" : "")}]");
 
         static bool Fits(IEnumerable<int> dims, IEnumerable<long> shape) => dims.Zip(shape).All(p => p.First <= 0 || p.First == p.Second);
     }

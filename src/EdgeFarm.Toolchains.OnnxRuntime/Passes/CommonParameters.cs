@@ -27,14 +27,18 @@ internal static class CommonParameters
     /// The graphs to rewrite, one after another: the main one, and with <see cref="Subgraphs"/> every body. Each is indexed when its turn
     /// comes, so that names taken before are known.
     /// </summary>
-    public static IEnumerable<OnnxGraph> Graphs(OnnxModel model, PassArguments arguments, List<string> notes)
+    /// <param name="model">The model.</param>
+    /// <param name="arguments">The pass's parameters.</param>
+    /// <param name="notes">Takes what became of the bodies.</param>
+    /// <param name="refusal">Why bodies cannot be changed whatever the parameter says; null where they can.</param>
+    public static IEnumerable<OnnxGraph> Graphs(OnnxModel model, PassArguments arguments, List<string> notes, string? refusal = null)
     {
         var bodies = new List<IReadOnlyList<ModelFormats.Onnx.Proto.GraphProto>>();
-        if (!arguments.Flag(SubgraphsName))
+        if (!arguments.Flag(SubgraphsName) || refusal is not null)
         {
             if (model.Graph.Node.Any(n => GraphOrder.Subgraphs(n).Any()))
             {
-                notes.Add($"nodes inside If, Loop and Scan stay as they are; {SubgraphsName}=true changes them, too");
+                notes.Add($"nodes inside If, Loop and Scan stay as they are; {refusal ?? $"{SubgraphsName}=true changes them, too"}");
             }
         }
         else

@@ -13,6 +13,8 @@ public sealed class OnnxMatMulNBits : OnnxPass
     // The first operator set with 4-bit tensors, which GatherBlockQuantized reads.
     private const long TableOpset = 21;
 
+    private const string OuterWeights = "ONNX Runtime loads no DequantizeLinear there whose weight stands outside, so quant_format QDQ is for the main graph";
+
     /// <inheritdoc/>
     public override string Type => "OnnxMatMulNBits";
 
@@ -78,7 +80,7 @@ public sealed class OnnxMatMulNBits : OnnxPass
         var warnings = new List<string>();
         var (changed, skipped) = (new List<ChangedOp>(), new List<SkippedOp>());
         BlockRewriter? rewriter = null;
-        foreach (var graph in CommonParameters.Graphs(model, arguments, notes))
+        foreach (var graph in CommonParameters.Graphs(model, arguments, notes, qdq ? OuterWeights : null))
         {
             var isMain = rewriter is null;
             rewriter = new BlockRewriter(model, graph, arguments, context, filter, rewriter);
