@@ -86,7 +86,8 @@ public sealed class ModelKindsTests : IDisposable
 
     // What each pass makes of the bodies where it reaches into them; the outputs must be the source's but for 8 bits or 4.
     [Theory]
-    [InlineData("OnnxDynamicQuantization enable_subgraph=true", "MatMulInteger", 30)]
+    // In 7 bits, because the setting that keeps sums from saturating without VNNI does not reach into bodies.
+    [InlineData("OnnxDynamicQuantization enable_subgraph=true reduce_range=true", "MatMulInteger", 30)]
     [InlineData("OnnxMatMulNBits bits=8", "MatMulNBits", 30)]
     [InlineData("OnnxMatMulNBits", "MatMulNBits", 12)]
     public void What_is_inside_branches_and_loops_is_quantized_where_that_is_wanted(string pass, string operation, double leastDb)
