@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using EdgeFarm.Core.Jobs;
 using EdgeFarm.ModelFormats.Onnx;
-using EdgeFarm.ModelFormats.Onnx.Proto;
 using static EdgeFarm.ModelFormats.Onnx.Proto.TensorProto.Types;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.Preparation;
