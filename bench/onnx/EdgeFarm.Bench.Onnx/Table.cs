@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using EdgeFarm.ModelFormats.Npy;
 using EdgeFarm.Toolchains.OnnxRuntime.Engine;
 using EdgeFarm.Toolchains.OnnxRuntime.Forms;
 using EdgeFarm.Toolchains.OnnxRuntime.Optimize;
@@ -85,14 +86,12 @@ internal static class Table
         ? [new PassStep("OnnxDynamicQuantization", new Dictionary<string, string> { ["op_types_to_quantize"] = "MatMul,Gemm,Conv", ["per_channel"] = "true" })]
         : OnnxForms.Find(form).Value.Steps;
 
-    private static CalibrationData? Seeded(string path, Dictionary<string, long[]> dims)
+    // One sample: a whole input for each array, whatever its batch dimension is.
+    private static CalibrationData Seeded(string path, Dictionary<string, long[]> dims)
     {
         using var session = OrtSession.Load(path, new OrtSettings());
-        var shapes = ModelInputs.Shapes(session, dims);
-        var first = ModelInputs.Seeded(session, shapes, 1);
-        return session.Inputs.All(i => first[i].Shape.Count > 0) && shapes.Values.Select(s => s[0]).Distinct().Count() == 1 && shapes.Values.First()[0] == 1
-            ? new CalibrationData(first, synthetic: true)
-            : null;
+        var sample = ModelInputs.Seeded(session, ModelInputs.Shapes(session, dims), 1);
+        return new CalibrationData(sample.ToDictionary(s => s.Key, s => new NpyArray(s.Value.Type, [1, .. s.Value.Shape], s.Value.Bytes)), synthetic: true);
     }
 
     // FP32 over form, medians of interleaved rounds and their extremes: above 1 the form is faster.

@@ -136,21 +136,29 @@ internal sealed record LocalPlan(
             s.Type, s.Parameters.ToImmutableSortedDictionary(p => p.Key, p => ImmutableArray.Create(p.Value), StringComparer.Ordinal))).ToList();
         foreach (var set in request.Parameters)
         {
-            var at = passes.FindLastIndex(p => (set.Pass is null || p.Type == set.Pass) && Parameter(toolchain, p, set.Name) is not null);
-            if (at < 0)
+            var takers = Enumerable.Range(0, passes.Count).Where(i => (set.Pass is null || passes[i].Type == set.Pass) && Parameter(toolchain, passes[i], set.Name) is not null).ToArray();
+            if (takers.Length == 0)
             {
                 throw Missing(toolchain, passes, set);
             }
 
             var value = set.Value;
-            if (Parameter(toolchain, passes[at], set.Name)!.Type is ParameterType.DataSet)
+            if (Parameter(toolchain, passes[takers[^1]], set.Name)!.Type is ParameterType.DataSet)
             {
                 // The planner reads data sets by id; the name of the parameter is as good as any.
                 inputs[set.Name] = LocalInput.Open(set.Value);
                 value = set.Name;
             }
+            else
+            {
+                takers = [takers[^1]];
+            }
 
-            passes[at] = passes[at] with { Parameters = passes[at].Parameters.SetItem(set.Name, [value]) };
+            // Every pass that runs the model wants the samples; any other parameter is the last pass's that has it.
+            foreach (var at in takers)
+            {
+                passes[at] = passes[at] with { Parameters = passes[at].Parameters.SetItem(set.Name, [value]) };
+            }
         }
 
         return request.Parameters.IsEmpty && toolchain.FindForm(request.Form) is not null ? null : passes;

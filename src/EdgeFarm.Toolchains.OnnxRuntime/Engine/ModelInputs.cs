@@ -16,8 +16,8 @@ internal static class ModelInputs
     private const int TokenLimit = 250;
 
     /// <summary>
-    /// The shape of each input: the declared one, else the model's with an open first dimension taken as 1 and an open sequence as
-    /// <see cref="DefaultSequence"/>.
+    /// The shape of each input: the declared one, else the model's with an open first dimension, or one called a batch, taken as 1 and an
+    /// open sequence as <see cref="DefaultSequence"/>.
     /// </summary>
     /// <exception cref="FailureException">InvalidInput: an open dimension that nothing fills, or a declaration that does not fit.</exception>
     public static IReadOnlyDictionary<string, long[]> Shapes(OrtSession session, IReadOnlyDictionary<string, long[]> declared)
@@ -111,10 +111,14 @@ internal static class ModelInputs
         }
 
         return own.Select((dim, i) => dim > 0 ? dim
-            : i == 0 ? 1
+            : i == 0 || IsBatch(symbols[i]) ? 1
             : symbols[i].Contains("seq", StringComparison.OrdinalIgnoreCase) || symbols[i].Contains("length", StringComparison.OrdinalIgnoreCase) ? DefaultSequence
             : throw Invalid(session, $"leaves dimension {i} of '{name}' open ([{string.Join(", ", own.Select((d, j) => d > 0 ? $"{d}" : symbols[j].Length > 0 ? symbols[j] : "?"))}]); declare its shape with dims"))
             .ToArray();
+
+        // A recurrent state has its batch in the middle, under the name that it has in front of other inputs.
+        bool IsBatch(string symbol) => symbol.Contains("batch", StringComparison.OrdinalIgnoreCase)
+            || (symbol.Length > 0 && session.Inputs.Any(input => session.Inner.InputMetadata[input] is { IsTensor: true, SymbolicDimensions: [var first, ..] } && first == symbol));
     }
 
     private static NpyArray Seeded(OrtSession session, string name, long[] shape, Random random)

@@ -126,7 +126,7 @@ public static class OnnxEvaluation
                 baselineRanks.Add(expected, mask, ofPassages: false, baseline.Name);
             }
 
-            count = first + (int)arrays.Values.First().Rows;
+            count = first + samples.Batch;
         }
 
         (double RecallAt1, double RecallAt10, double Mrr, double Cosine)? retrieval = null;
@@ -248,10 +248,10 @@ public static class OnnxEvaluation
         return (right, judged);
     }
 
-    /// <summary>Runs one batch; an output that holds no floats is null.</summary>
+    /// <summary>Runs one batch; an output that holds no floats is null. Inputs that a form has no more, because they were fixed, are left out.</summary>
     internal static List<(float[]? Values, long[] Shape)> RunAll(OrtSession session, IReadOnlyList<string> outputs, IReadOnlyDictionary<string, NpyArray> arrays)
     {
-        var inputs = arrays.ToDictionary(a => a.Key, a => ModelInputs.ToOrt(session, a.Key, a.Value), StringComparer.Ordinal);
+        var inputs = arrays.Where(a => session.Inputs.Contains(a.Key)).ToDictionary(a => a.Key, a => ModelInputs.ToOrt(session, a.Key, a.Value), StringComparer.Ordinal);
         try
         {
             using var values = session.Run(inputs, [.. outputs]);

@@ -23,37 +23,31 @@ internal sealed class SampleSource
     public static SampleSource Seeded(OrtSession session, IReadOnlyDictionary<string, long[]> shapes, int seed, int count) =>
         new(count, 1, Enumerable.Range(0, count).Select(i => (i, ModelInputs.Seeded(session, shapes, seed + i))));
 
-    /// <summary>Rows of a data set. Arrays that are no input of the model (labels) are left out.</summary>
+    /// <summary>
+    /// Rows of a data set. Arrays that are no input of the model (labels) are left out. An array with one dimension more than its input
+    /// holds a whole input for each sample: so samples reach inputs that have no batch, or not as their first dimension.
+    /// </summary>
     /// <exception cref="FailureException">InvalidInput: an input has no array, or one of another shape.</exception>
     public static SampleSource From(OrtSession session, SampleSet data, int maxSamples)
     {
-        var arrays = new Dictionary<string, (string Array, IReadOnlyList<long> Shape)>(StringComparer.Ordinal);
-        foreach (var name in session.Inputs)
-        {
-            var array = data.Names.Contains(name) ? name
-                : session.Inputs.Count == 1 && data.Names.Contains(NpyFile.SingleName) ? NpyFile.SingleName
-                : throw Invalid($"the data set has no array '{name}' for '{session.Name}'; it has {string.Join(", ", data.Names)}");
-            var (dims, shape) = (session.Inner.InputMetadata[name].Dimensions, data.ShapeOf(array));
-            if (shape.Count != dims.Length || dims.Skip(1).Where((d, i) => d > 0 && d != shape[i + 1]).Any())
-            {
-                throw Invalid($"'{session.Name}' takes '{name}' as [{string.Join(", ", dims.Select(d => d > 0 ? $"{d}" : "any"))}], the data set has [{string.Join(", ", shape)}]");
-            }
-
-            arrays[name] = (array, shape);
-        }
-
+        var arrays = session.Inputs.ToDictionary(name => name, name => Bind(session, data, name), StringComparer.Ordinal);
         if (arrays.Count == 0)
         {
             throw Invalid($"'{session.Name}' has no inputs");
         }
 
-        var rows = arrays.Values.First().Shape is { Count: > 0 } first ? first[0] : 1;
-        if (arrays.Values.Any(a => (a.Shape.Count > 0 ? a.Shape[0] : 1) != rows) || rows == 0)
+        var rows = arrays.Values.First().Rows;
+        if (arrays.Values.Any(a => a.Rows != rows) || rows == 0)
         {
-            throw Invalid($"the data set's arrays have different or no rows: {string.Join(", ", arrays.Select(a => $"{a.Key} {(a.Value.Shape.Count > 0 ? a.Value.Shape[0] : 1)}"))}");
+            throw Invalid($"the data set's arrays have different or no rows: {string.Join(", ", arrays.Select(a => $"{a.Key} {a.Value.Rows}"))}; an array that holds a whole input for each sample has one dimension more than the input");
         }
 
-        var batch = (int)Math.Max(1, session.Inputs.Max(i => session.Inner.InputMetadata[i].Dimensions is { Length: > 0 } d ? d[0] : 1));
+        var batch = (int)arrays.Values.Max(a => a.Batch);
+        if (batch > 1 && arrays.FirstOrDefault(a => a.Value.IsWhole).Key is { } whole)
+        {
+            throw Invalid($"'{session.Name}' takes {batch} samples at a time, but the data set has a whole '{whole}' for each");
+        }
+
         var count = (int)Math.Min(rows, maxSamples > 0 ? maxSamples : int.MaxValue) / batch * batch;
         if (count == 0)
         {
@@ -61,7 +55,44 @@ internal sealed class SampleSource
         }
 
         return new SampleSource(count, batch, Enumerable.Range(0, count / batch).Select(b => (b * batch, (IReadOnlyDictionary<string, NpyArray>)arrays.ToDictionary(
-            a => a.Key, a => data.Read(a.Value.Array, b * batch, batch), StringComparer.Ordinal))));
+            a => a.Key, a => a.Value.Read(data, b * batch, batch), StringComparer.Ordinal))));
+    }
+
+    private static Binding Bind(OrtSession session, SampleSet data, string input)
+    {
+        var array = data.Names.Contains(input) ? input
+            : session.Inputs.Count == 1 && data.Names.Contains(NpyFile.SingleName) ? NpyFile.SingleName
+            : throw Invalid($"the data set has no array '{input}' for '{session.Name}'; it has {string.Join(", ", data.Names)}");
+        var (dims, shape) = (session.Inner.InputMetadata[input].Dimensions, data.ShapeOf(array));
+        if (shape.Count == dims.Length + 1 && Fits(dims, shape.Skip(1)))
+        {
+            return new Binding(array, shape[0], 1, IsWhole: true);
+        }
+
+        if (shape.Count == dims.Length && Fits(dims.Skip(1), shape.Skip(1)))
+        {
+            return shape.Count == 0 ? new Binding(array, 1, 1, IsWhole: false) : new Binding(array, shape[0], Math.Max(1, dims[0]), IsWhole: false);
+        }
+
+        var wanted = string.Join(", ", dims.Select(d => d > 0 ? $"{d}" : "any"));
+        throw Invalid(
+            $"'{session.Name}' takes '{input}' as [{wanted}], the data set has [{string.Join(", ", shape)}]; samples run along the first dimension, or each is a whole input: [samples{(wanted.Length > 0 ? $", {wanted}" : "")}]");
+
+        static bool Fits(IEnumerable<int> dims, IEnumerable<long> shape) => dims.Zip(shape).All(p => p.First <= 0 || p.First == p.Second);
+    }
+
+    /// <summary>How an array of a data set becomes an input.</summary>
+    /// <param name="Array">Its name.</param>
+    /// <param name="Rows">Samples in it.</param>
+    /// <param name="Batch">Samples that the input takes at a time; 1 where it takes any number.</param>
+    /// <param name="IsWhole">Whether each sample is a whole input.</param>
+    private sealed record Binding(string Array, long Rows, long Batch, bool IsWhole)
+    {
+        public NpyArray Read(SampleSet data, int first, int count)
+        {
+            var read = data.Read(Array, first, count);
+            return IsWhole ? new NpyArray(read.Type, [.. read.Shape.Skip(1)], read.Bytes) : read;
+        }
     }
 
     private static FailureException Invalid(string message) => new(Failure.InvalidInput(message));

@@ -1,5 +1,7 @@
 using System.Text.RegularExpressions;
 using EdgeFarm.Core.Jobs;
+using EdgeFarm.ModelFormats.Onnx;
+using EdgeFarm.ModelFormats.Onnx.Graphs;
 using EdgeFarm.ModelFormats.Onnx.Proto;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Passes;
@@ -46,14 +48,18 @@ internal sealed class NodeFilter
 /// <summary>Small helpers that several passes share.</summary>
 internal static class PassNodes
 {
+    private static readonly HashSet<string> Weighted = new(StringComparer.Ordinal) { "Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU" };
+
     /// <summary>Name to show for a node.</summary>
     public static string Label(NodeProto node) => node.Name.Length > 0 ? node.Name : node.Output.FirstOrDefault() ?? node.OpType;
 
     /// <summary>The failure of a pass that found nothing to do; says what it saw.</summary>
-    public static FailureException Nothing(string pass, string what, IReadOnlyList<SkippedOp> skipped)
+    public static FailureException Nothing(string pass, string what, IReadOnlyList<SkippedOp> skipped, OnnxModel model)
     {
         var reasons = skipped.GroupBy(s => s.Reason).OrderByDescending(g => g.Count()).Take(3).Select(g => $"{g.Count()} {g.First().OpType}: {g.Key}");
         var seen = skipped.Count == 0 ? "the model has no such node" : string.Join("; ", reasons);
-        return new(Failure.Unsupported($"{pass} quantized nothing, because no {what} could be: {seen}"));
+        var inside = GraphBodies.Of(model.Graph).SelectMany(b => b[0].Node).Count(n => Weighted.Contains(n.OpType));
+        var hint = inside == 0 ? "" : $"; {inside} nodes with weights stand inside If, Loop or Scan (enable_subgraph=true reaches them where a pass has it; OnnxPeepholeOptimizer with fixed_inputs decides branches beforehand)";
+        return new(Failure.Unsupported($"{pass} quantized nothing, because no {what} could be: {seen}{hint}"));
     }
 }

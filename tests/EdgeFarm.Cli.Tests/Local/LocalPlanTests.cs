@@ -46,6 +46,15 @@ public sealed class LocalPlanTests : IDisposable
     }
 
     [Fact]
+    public void Calibration_samples_go_to_every_pass_of_the_chain()
+    {
+        var samples = Write("samples.npz", "PK");
+        var plan = Make("m.onnx", "", "smooth-int8", ("calibration", samples));
+        Assert.Equal(["OnnxSmoothQuant", "OnnxStaticQuantization"], plan.Jobs.Skip(1).Select(j => j.Operation));
+        Assert.All(plan.Jobs.Skip(1), job => Assert.Contains(job.Inputs, i => i.Name == "calibration"));
+    }
+
+    [Fact]
     public void A_form_that_is_chosen_by_measuring_wants_the_machine_alone()
     {
         var plan = MakeIn("m.onnx", "", "auto", ("OnnxAutoOpt", "objective", "size"));

@@ -160,6 +160,19 @@ public sealed class QnnTests : IDisposable
         Assert.True(result.Value.Metrics.Single(m => m.Metric == "accuracy").Samples[0] >= 0.986);
     }
 
+    // Noise shows the detector no text: its output is nearly zero, and ONNX Runtime's own rewriting moves it as much as preparation does.
+    [SkippableFact]
+    public void A_detector_that_sees_nothing_is_prepared_and_the_note_says_what_that_proves()
+    {
+        File.WriteAllText(_directory["dataset.json"], """{"kind": "random", "samples": 4, "inputs": {"x": {"shape": [3, 160, 160]}}}""");
+        var outcome = OnnxOptimizer.Run(new OnnxOptimizeRequest(TestFiles.Ocr("ch_PP-OCRv4_det_infer.onnx"), _directory["out.onnx"], OnnxForms.Find("qnn-a8w8").Value.Steps)
+        {
+            Calibration = CalibrationData.Load(_directory.Root).Value,
+        });
+        Assert.True(outcome.IsOk, outcome.Failure?.Message);
+        Assert.Contains(outcome.Value.Passes[0].Notes, n => n.Contains("mostly rounding", StringComparison.Ordinal));
+    }
+
     public void Dispose() => _directory.Dispose();
 
     private static double ManifestSqnr(string file)

@@ -3,7 +3,7 @@ using EdgeFarm.ModelFormats.Onnx.Proto;
 namespace EdgeFarm.ModelFormats.Onnx.Graphs;
 
 /// <summary>
-/// An index over one graph: who makes and who reads a value, what is constant, which names are free. It reflects the graph as it was
+/// An index over a model's main graph or one body: who makes and who reads a value, what is constant, which names are free. It reflects the graph as it was
 /// when the index was made; initializers added through it are known to it.
 /// </summary>
 public sealed class OnnxGraph
@@ -17,18 +17,35 @@ public sealed class OnnxGraph
     private readonly HashSet<string> _names = new(StringComparer.Ordinal);
     private readonly bool _inputsOverride;
 
+    private readonly GraphProto _main;
+
     /// <summary>Indexes the model's main graph.</summary>
-    public OnnxGraph(OnnxModel model)
+    public OnnxGraph(OnnxModel model) : this(model, [])
     {
-        Proto = model.Graph;
+    }
+
+    /// <summary>
+    /// Indexes a body of If, Loop or Scan. Its constants are the main graph's, to which constants are added, too: a body can read them.
+    /// </summary>
+    /// <param name="model">The model.</param>
+    /// <param name="scopes">The body and the bodies around it, innermost first (<see cref="GraphBodies.Of"/>); empty for the main graph.</param>
+    public OnnxGraph(OnnxModel model, IReadOnlyList<GraphProto> scopes)
+    {
+        _main = model.Graph;
+        Proto = scopes.Count == 0 ? _main : scopes[0];
         // Up to IR version 3 every initializer had to be an input as well; since then such an input may replace it at run time.
         _inputsOverride = model.Proto.IrVersion >= 4;
-        foreach (var tensor in Proto.Initializer)
+        foreach (var tensor in _main.Initializer)
         {
             _initializers[tensor.Name] = tensor;
         }
 
-        _inputs = Proto.Input.Select(i => i.Name).ToHashSet(StringComparer.Ordinal);
+        foreach (var hidden in scopes.SelectMany(GraphBodies.Defined))
+        {
+            _initializers.Remove(hidden);
+        }
+
+        _inputs = Proto.Input.Concat(_main.Input).Select(i => i.Name).ToHashSet(StringComparer.Ordinal);
         _outputs = Proto.Output.Select(o => o.Name).ToHashSet(StringComparer.Ordinal);
         foreach (var info in Proto.ValueInfo.Concat(Proto.Input).Concat(Proto.Output))
         {
@@ -53,10 +70,10 @@ public sealed class OnnxGraph
             }
         }
 
-        Collect(Proto);
+        Collect(_main);
     }
 
-    /// <summary>The graph.</summary>
+    /// <summary>The graph or body.</summary>
     public GraphProto Proto { get; }
 
     /// <summary>The node that makes a value; null for inputs, initializers and unknown names.</summary>
@@ -103,7 +120,7 @@ public sealed class OnnxGraph
     /// <summary>Adds a constant to the graph; its name must come from <see cref="UniqueName"/>.</summary>
     public string AddInitializer(TensorProto tensor)
     {
-        Proto.Initializer.Add(tensor);
+        _main.Initializer.Add(tensor);
         _initializers[tensor.Name] = tensor;
         return tensor.Name;
     }

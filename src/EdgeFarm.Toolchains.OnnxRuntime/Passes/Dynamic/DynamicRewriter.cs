@@ -5,13 +5,13 @@ using static EdgeFarm.ModelFormats.Onnx.Proto.TensorProto.Types;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.Dynamic;
 
-/// <summary>Rewrites one graph for dynamic quantization, node by node.</summary>
-internal sealed class DynamicRewriter(OnnxModel model, PassArguments arguments, PassContext context, NodeFilter filter)
+/// <summary>Rewrites one graph (the main one or a body) for dynamic quantization, node by node.</summary>
+internal sealed class DynamicRewriter(OnnxGraph graph, WeightStore weights, PassContext context, NodeFilter filter)
 {
-    private readonly OnnxGraph _graph = new(model);
-    private readonly List<NodeProto> _nodes = new(model.Graph.Node.Count * 2);
+    private readonly OnnxGraph _graph = graph;
+    private readonly List<NodeProto> _nodes = new(graph.Proto.Node.Count * 2);
     private readonly Dictionary<string, (string Codes, string Scale, string Zero)> _activations = new(StringComparer.Ordinal);
-    private readonly WeightStore _weights = new(arguments, context);
+    private readonly WeightStore _weights = weights;
 
     /// <summary>Nodes that were changed.</summary>
     public List<ChangedOp> Changed { get; } = [];
@@ -22,7 +22,7 @@ internal sealed class DynamicRewriter(OnnxModel model, PassArguments arguments, 
     /// <summary>Rewrites the graph's nodes; weights that nothing reads any more stay until dead values are removed.</summary>
     public void Run()
     {
-        foreach (var node in GraphOrder.Sort(model.Graph.Node)!)
+        foreach (var node in GraphOrder.Sort(_graph.Proto.Node)!)
         {
             context.Cancellation.ThrowIfCancellationRequested();
             if (node.Domain != (node.OpType == "Attention" ? OnnxDynamicQuantization.Microsoft : "") && node.Domain != "ai.onnx" || !filter.HasType(node))

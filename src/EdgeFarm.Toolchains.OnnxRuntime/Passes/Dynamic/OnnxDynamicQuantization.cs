@@ -36,6 +36,7 @@ public sealed class OnnxDynamicQuantization : OnnxPass
         new("reduce_range", PassParameterKind.Boolean, "false", "7-bit weights: avoids saturation on CPUs without VNNI"),
         new("op_types_to_quantize", PassParameterKind.Names, "MatMul,Gemm,Gather,LSTM,Attention", "operators to quantize") { Choices = ["MatMul", "Gemm", "Gather", "LSTM", "Attention", "Conv"] },
         .. CommonParameters.Nodes,
+        CommonParameters.Subgraphs("false"),
     ];
 
     /// <inheritdoc/>
@@ -59,25 +60,28 @@ public sealed class OnnxDynamicQuantization : OnnxPass
             notes.Add($"operator set raised from {before} to {model.Opset}");
         }
 
-        if (model.Graph.Node.Any(n => GraphOrder.Subgraphs(n).Any()))
-        {
-            notes.Add("nodes inside If, Loop and Scan stay as they are");
-        }
-
         var filter = CommonParameters.Filter(arguments);
-        var rewriter = new DynamicRewriter(model, arguments, context, filter);
-        rewriter.Run();
-        if (rewriter.Changed.Count == 0)
+        var weights = new WeightStore(arguments, context);
+        var (changed, skipped) = (new List<ChangedOp>(), new List<SkippedOp>());
+        foreach (var graph in CommonParameters.Graphs(model, arguments, notes))
         {
-            throw PassNodes.Nothing(Type, string.Join(" or ", arguments.Names("op_types_to_quantize")), rewriter.Skipped);
+            var rewriter = new DynamicRewriter(graph, weights, context, filter);
+            rewriter.Run();
+            changed.AddRange(rewriter.Changed);
+            skipped.AddRange(rewriter.Skipped);
         }
 
-        if (rewriter.Changed.Any(c => c.OpType is "LSTM" or "Attention"))
+        if (changed.Count == 0)
+        {
+            throw PassNodes.Nothing(Type, string.Join(" or ", arguments.Names("op_types_to_quantize")), skipped, model);
+        }
+
+        if (changed.Any(c => c.OpType is "LSTM" or "Attention"))
         {
             model.RequireOpset(Microsoft, 1);
         }
 
         GraphCleanup.RemoveDead(model);
-        return new PassReport(Type, arguments.Values, rewriter.Changed, rewriter.Skipped, notes);
+        return new PassReport(Type, arguments.Values, changed, skipped, notes);
     }
 }

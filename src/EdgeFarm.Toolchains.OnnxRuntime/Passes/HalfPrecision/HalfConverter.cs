@@ -8,14 +8,13 @@ using static EdgeFarm.ModelFormats.Onnx.Proto.TensorProto.Types;
 namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.HalfPrecision;
 
 /// <summary>Turns float32 values of a graph into half precision, with Casts where float32 stays.</summary>
+/// <param name="model">The model; changed in place.</param>
+/// <param name="half">The type.</param>
+/// <param name="keepIo">Whether inputs and outputs of the model stay float32.</param>
+/// <param name="blocked">Nodes that stay float32, compared by reference: they are changed on the way.</param>
+/// <param name="context">Takes the weights for the proof.</param>
 internal sealed class HalfConverter(OnnxModel model, DataType half, bool keepIo, HashSet<NodeProto> blocked, PassContext context)
 {
-    /// <summary>Float16's largest finite value.</summary>
-    public const float LargestFloat16 = 65504;
-
-    // Smallest positive float16; smaller values of weights become this rather than zero, so that nothing divides by zero.
-    private const float SmallestFloat16 = 5.96e-8f;
-
     // Inputs that are float32 by the operator's definition, whatever its data.
     private static readonly Dictionary<string, int[]> FloatInputs = new(StringComparer.Ordinal)
     {
@@ -39,14 +38,14 @@ internal sealed class HalfConverter(OnnxModel model, DataType half, bool keepIo,
     /// <summary>Rewrites the graph.</summary>
     public void Run()
     {
-        var weights = model.Graph.Initializer.Where(t => t.DataType == (int)DataType.Float).ToList();
+        var weights = model.Graph.Initializer.Where(t => t.DataType == (int)DataType.Float).ToLookup(t => StaysFloat(t.Name));
         var inputs = keepIo ? [] : model.Graph.Input.Where(IsFloat).ToList();
         foreach (var input in inputs)
         {
             input.Type.TensorType.ElemType = (int)half;
         }
 
-        var kept = model.Graph.Input.Where(i => IsFloat(i)).Select(i => i.Name).ToHashSet(StringComparer.Ordinal);
+        var kept = model.Graph.Input.Where(i => IsFloat(i)).Select(i => i.Name).Concat(weights[true].Select(t => t.Name)).ToHashSet(StringComparer.Ordinal);
         foreach (var node in GraphOrder.Sort(model.Graph.Node)!)
         {
             context.Cancellation.ThrowIfCancellationRequested();
@@ -58,12 +57,12 @@ internal sealed class HalfConverter(OnnxModel model, DataType half, bool keepIo,
             FinishOutput(output);
         }
 
-        foreach (var weight in weights)
+        foreach (var weight in weights[false])
         {
             ConvertWeight(weight);
         }
 
-        foreach (var info in model.Graph.ValueInfo.Where(IsFloat))
+        foreach (var info in model.Graph.ValueInfo.Where(i => IsFloat(i) && !kept.Contains(i.Name)))
         {
             info.Type.TensorType.ElemType = (int)half;
         }
@@ -83,8 +82,8 @@ internal sealed class HalfConverter(OnnxModel model, DataType half, bool keepIo,
                 continue;
             }
 
-            var wantsFloat = isBlocked || (FloatInputs.TryGetValue(node.OpType, out var positions) && positions.Contains(i));
-            // Graph inputs that keep their type and results of blocked nodes are float32 where they stand; all else is half.
+            var wantsFloat = WantsFloat(node, i);
+            // Graph inputs and weights that keep their type and results of blocked nodes are float32 where they stand; all else is half.
             var isFloat = floatInputs.Contains(value);
             if (wantsFloat && !isFloat)
             {
@@ -111,6 +110,14 @@ internal sealed class HalfConverter(OnnxModel model, DataType half, bool keepIo,
 
         _nodes.Add(node);
     }
+
+    private bool WantsFloat(NodeProto node, int input) =>
+        blocked.Contains(node) || (FloatInputs.TryGetValue(node.OpType, out var positions) && positions.Contains(input));
+
+    // A weight that nothing reads in half precision loses nothing; one that is an output of the model keeps the output's type.
+    private bool StaysFloat(string weight) =>
+        _graph.IsOutput(weight)
+        || _graph.Readers(weight).All(r => Enumerable.Range(0, r.Input.Count).Where(i => r.Input[i] == weight).All(i => WantsFloat(r, i)));
 
     private void Retarget(NodeProto node)
     {
@@ -188,8 +195,11 @@ internal sealed class HalfConverter(OnnxModel model, DataType half, bool keepIo,
 
     private void ConvertWeight(TensorProto weight)
     {
-        var source = weight.Clone();
+        var before = Clamped;
         var converted = ToHalf(weight, weight.Name);
+        // Clamping is told as such; what is proven is that nothing else was lost.
+        var source = Clamped == before ? weight.Clone()
+            : OnnxTensors.Create(weight.Name, [.. weight.Dims], Array.ConvertAll(OnnxTensors.ToFloats(weight), v => HalfCodes.Within(half, v)));
         var index = model.Graph.Initializer.IndexOf(weight);
         model.Graph.Initializer[index] = converted;
         context.Weights.Add(new HalfWeight(source, weight.Name, half));
@@ -198,35 +208,10 @@ internal sealed class HalfConverter(OnnxModel model, DataType half, bool keepIo,
     private TensorProto ToHalf(TensorProto tensor, string name)
     {
         var values = OnnxTensors.ToFloats(tensor);
-        var codes = new ushort[values.Length];
-        for (var i = 0; i < values.Length; i++)
-        {
-            codes[i] = half == DataType.Float16 ? Float16(values[i]) : Bfloat16(values[i]);
-        }
-
+        var codes = Array.ConvertAll(values, v => HalfCodes.Encode(half, v));
+        var largest = HalfCodes.Largest(half);
+        Clamped += values.Count(v => float.IsFinite(v) && Math.Abs(v) > largest);
         return OnnxTensors.Create(name, half, [.. tensor.Dims], MemoryMarshal.AsBytes(codes.AsSpan()).ToArray());
-    }
-
-    private ushort Float16(float value)
-    {
-        if (float.IsFinite(value) && Math.Abs(value) > LargestFloat16)
-        {
-            Clamped++;
-            value = Math.Clamp(value, -LargestFloat16, LargestFloat16);
-        }
-        else if (value != 0 && Math.Abs(value) < SmallestFloat16)
-        {
-            value = MathF.CopySign(SmallestFloat16, value);
-        }
-
-        return BitConverter.HalfToUInt16Bits((Half)value);
-    }
-
-    // Round to nearest even; infinities and NaN keep their upper half.
-    private static ushort Bfloat16(float value)
-    {
-        var bits = BitConverter.SingleToUInt32Bits(value);
-        return float.IsFinite(value) ? (ushort)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) : (ushort)((bits >> 16) | (float.IsNaN(value) ? 0x40u : 0));
     }
 
     private static bool IsFloat(ValueInfoProto info) => info.Type?.TensorType?.ElemType == (int)DataType.Float;
@@ -238,8 +223,11 @@ internal sealed class HalfConverter(OnnxModel model, DataType half, bool keepIo,
 /// <param name="half">Its type.</param>
 internal sealed class HalfWeight(TensorProto source, string name, DataType half) : QuantizedWeight(source, OnnxTensors.TypeName((int)half))
 {
-    /// <summary>11 bits of precision give some 70 dB, 8 some 50; clamped and tiny values are rare.</summary>
-    public override double FloorDb => half == DataType.Float16 ? 30 : 25;
+    /// <summary>11 bits of precision give some 70 dB, 8 some 50; tiny values are rare.</summary>
+    public static double Floor(DataType half) => half == DataType.Float16 ? 30 : 25;
+
+    /// <inheritdoc/>
+    public override double FloorDb => Floor(half);
 
     /// <inheritdoc/>
     protected override RestoredWeight Restore(Func<string, TensorProto> find) => new WholeWeight(OnnxTensors.ToFloats(find(name)));

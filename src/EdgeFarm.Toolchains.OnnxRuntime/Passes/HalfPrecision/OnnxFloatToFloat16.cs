@@ -3,13 +3,14 @@ using EdgeFarm.ModelFormats.Onnx;
 using EdgeFarm.ModelFormats.Onnx.Graphs;
 using EdgeFarm.ModelFormats.Onnx.Proto;
 using EdgeFarm.Toolchains.OnnxRuntime.Calibration;
+using EdgeFarm.Toolchains.OnnxRuntime.Quantization;
 using static EdgeFarm.ModelFormats.Onnx.Proto.TensorProto.Types;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.HalfPrecision;
 
 /// <summary>
 /// Converts a model to half precision (float16 or bfloat16). Weights are converted, values beyond float16's range are clamped; nodes
-/// that are blocked, or whose values overflow float16 on the samples, stay float32 between Casts.
+/// that are blocked, whose values overflow float16 on the samples, or for whose weights it has no numbers, stay float32 between Casts.
 /// </summary>
 public sealed class OnnxFloatToFloat16 : OnnxPass
 {
@@ -71,12 +72,13 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
             }
         }
 
+        KeepUnfit(model, half, blocked, tooLarge: arguments.Flag("find_overflow"));
         if (half == DataType.Float16 && arguments.Flag("find_overflow"))
         {
-            FindOverflow(model, context, blocked, notes);
+            FindOverflow(model, half, context, blocked, notes);
         }
 
-        var converter = new HalfConverter(model, half, arguments.Flag("keep_io_types"), blocked.Keys.ToHashSet(), context);
+        var converter = new HalfConverter(model, half, arguments.Flag("keep_io_types"), blocked.Keys.ToHashSet<NodeProto>(ReferenceEqualityComparer.Instance), context);
         converter.Run();
         if (converter.Changed.Count == 0)
         {
@@ -93,7 +95,41 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
             Type, arguments.Values, converter.Changed, [.. blocked.Select(b => new SkippedOp(PassNodes.Label(b.Key), b.Key.OpType, b.Value))], notes);
     }
 
-    private static void FindOverflow(OnnxModel model, PassContext context, Dictionary<NodeProto, string> blocked, List<string> notes)
+    // Variances of a normalization can be so small that float16 has only zero for them, and a mask's constant so large that it is clamped.
+    private static void KeepUnfit(OnnxModel model, DataType half, Dictionary<NodeProto, string> blocked, bool tooLarge)
+    {
+        var graph = new OnnxGraph(model);
+        var reasons = new Dictionary<string, string?>(StringComparer.Ordinal);
+        foreach (var node in model.Graph.Node.Where(n => !blocked.ContainsKey(n)))
+        {
+            foreach (var weight in node.Input.Select(graph.Constant).OfType<TensorProto>().Where(t => t.DataType == (int)DataType.Float))
+            {
+                if (!reasons.TryGetValue(weight.Name, out var reason))
+                {
+                    reasons[weight.Name] = reason = Unfit(weight, half, tooLarge);
+                }
+
+                if (reason is not null)
+                {
+                    blocked[node] = reason;
+                    break;
+                }
+            }
+        }
+    }
+
+    // Why the type cannot stand for a weight; null where it can.
+    private static string? Unfit(TensorProto weight, DataType half, bool tooLarge)
+    {
+        var values = OnnxTensors.ToFloats(weight);
+        var within = Array.ConvertAll(values, v => HalfCodes.Within(half, v));
+        var restored = Array.ConvertAll(within, v => HalfCodes.Decode(half, HalfCodes.Encode(half, v)));
+        return tooLarge && QuantizedWeight.Decibel(values, within) < HalfWeight.Floor(half) ? $"values of its weight '{weight.Name}' leave the range of {OnnxTensors.TypeName((int)half)}"
+            : QuantizedWeight.Decibel(within, restored) < HalfWeight.Floor(half) ? $"{OnnxTensors.TypeName((int)half)} has no numbers as small as those of its weight '{weight.Name}'"
+            : null;
+    }
+
+    private static void FindOverflow(OnnxModel model, DataType half, PassContext context, Dictionary<NodeProto, string> blocked, List<string> notes)
     {
         var types = ElementTypes.Infer(model);
         var outputs = model.Graph.Node.SelectMany(n => n.Output).Where(o => types.GetValueOrDefault(o) == DataType.Float);
@@ -104,7 +140,7 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
             foreach (var node in model.Graph.Node.Where(n => !blocked.ContainsKey(n)))
             {
                 var values = node.Output.Concat(node.Input).Where(ranges.ContainsKey).Select(v => Math.Max(Math.Abs(ranges[v].Min), Math.Abs(ranges[v].Max)));
-                if (values.Any(v => v > HalfConverter.LargestFloat16))
+                if (values.Any(v => v > HalfCodes.Largest(half)))
                 {
                     blocked[node] = "its values leave float16's range on the samples";
                 }

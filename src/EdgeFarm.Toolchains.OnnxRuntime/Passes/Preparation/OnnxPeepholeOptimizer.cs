@@ -24,7 +24,11 @@ public sealed class OnnxPeepholeOptimizer : OnnxPass
     [
         new("level", PassParameterKind.Choice, "basic", "how far ONNX Runtime rewrites: basic keeps standard operators, extended fuses to its own") { Choices = ["disabled", "basic", "extended"] },
         new("opset", PassParameterKind.Integer, "0", "operator set to raise the model to; 0 leaves it") { Minimum = 0, Maximum = OpsetUpgrade.Newest },
+        new("fixed_inputs", PassParameterKind.Names, "", "inputs that become constants, as name=value; what depends on them alone is computed beforehand, branches included"),
     ];
+
+    /// <inheritdoc/>
+    internal override bool KeepsSignature(PassArguments arguments) => arguments.Names("fixed_inputs").Count == 0;
 
     /// <inheritdoc/>
     protected override PassReport Run(OnnxModel model, PassArguments arguments, PassContext context)
@@ -33,6 +37,7 @@ public sealed class OnnxPeepholeOptimizer : OnnxPass
         var (nodes, opset) = (model.Graph.Node.Count, model.Opset);
         GraphCleanup.ConstantsToInitializers(model);
         GraphCleanup.DropInitializersFromInputs(model);
+        var inputs = FixedInputs.Apply(model, arguments.Names("fixed_inputs"));
         if (arguments.Integer("opset") is var wanted and > 0 && OpsetUpgrade.Raise(model, wanted) is { Failure: { } failure })
         {
             throw new FailureException(failure);
@@ -45,9 +50,9 @@ public sealed class OnnxPeepholeOptimizer : OnnxPass
 
         GraphCleanup.RemoveDead(model);
         var after = model.Graph.Node.GroupBy(n => n.OpType).ToDictionary(g => g.Key, g => g.Count(), StringComparer.Ordinal);
-        var changed = before.Keys.Union(after.Keys).Order(StringComparer.Ordinal)
+        var changed = inputs.Concat(before.Keys.Union(after.Keys).Order(StringComparer.Ordinal)
             .Where(op => before.GetValueOrDefault(op) != after.GetValueOrDefault(op))
-            .Select(op => new ChangedOp("", op, $"{before.GetValueOrDefault(op)} became {after.GetValueOrDefault(op)}")).ToList();
+            .Select(op => new ChangedOp("", op, $"{before.GetValueOrDefault(op)} became {after.GetValueOrDefault(op)}"))).ToList();
         return new PassReport(Type, arguments.Values, changed, [], [$"{nodes} nodes became {model.Graph.Node.Count}, operator set {opset} became {model.Opset}"]);
     }
 

@@ -184,7 +184,7 @@ public sealed class OnnxStaticQuantization : OnnxPass
         skipped.AddRange(planner.Skipped);
         if (planner.Plans.Count == 0)
         {
-            throw PassNodes.Nothing(Type, "wanted operator", skipped);
+            throw PassNodes.Nothing(Type, "wanted operator", skipped, model);
         }
 
         var writer = new QdqWriter(graph, options, context, ranges, planner.Plans, types);

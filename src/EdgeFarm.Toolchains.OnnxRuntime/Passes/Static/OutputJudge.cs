@@ -11,6 +11,9 @@ internal sealed class OutputJudge
     // Without VNNI sums saturate in 16 bits: a search would find another form on such a machine, and a cache would hand it to all.
     private static readonly Dictionary<string, string> Precise = new() { ["session.x64quantprecision"] = "1" };
 
+    // What a rewritten model must keep of its source's outputs, and how much further than ONNX Runtime's own rounding it may be.
+    private const double LeastDecibel = 60, RoundingMargin = 10;
+
     private readonly List<string> _outputs;
     private readonly Dictionary<(int Sample, int Output), (float[] Values, long[] Shape)> _expected = [];
     private readonly PassContext _context;
@@ -60,6 +63,34 @@ internal sealed class OutputJudge
         {
             directory.Delete(recursive: true);
         }
+    }
+
+    /// <summary>
+    /// Holds a model that a pass rewrote without wanting to change anything against its source. Where the source's outputs are mostly
+    /// rounding (a detector that sees nothing), ONNX Runtime's own rewriting at load moves them as much: no more is asked of the pass.
+    /// </summary>
+    /// <param name="pass">Who rewrote it.</param>
+    /// <param name="source">The model as it was.</param>
+    /// <param name="changed">The model as it is.</param>
+    /// <param name="notes">Takes what the user should know of the proof.</param>
+    /// <exception cref="FailureException">Internal: the outputs moved by more than rounding.</exception>
+    public void RequireSame(string pass, OnnxModel source, OnnxModel changed, List<string> notes)
+    {
+        var comparison = Judge(changed);
+        if (comparison.Identical || comparison.SqnrDb is >= LeastDecibel)
+        {
+            return;
+        }
+
+        var rounding = Judge(source);
+        if (rounding.SqnrDb is not { } own || own - RoundingMargin >= LeastDecibel || comparison.SqnrDb is not { } left || left < own - RoundingMargin)
+        {
+            throw new FailureException(new Failure(
+                FailureType.Internal, FormattableString.Invariant($"{pass} changed the model's outputs: {comparison.SqnrDb:F1} dB are left, {LeastDecibel} are required")));
+        }
+
+        notes.Add(FormattableString.Invariant(
+            $"the outputs on the samples are mostly rounding: {left:F1} dB are left of them, and ONNX Runtime's own rewriting of the source leaves {own:F1} dB; samples that the model has something to say about prove more"));
     }
 
     private OutputComparison Compare(OrtSession session)

@@ -8,7 +8,7 @@ using static EdgeFarm.ModelFormats.Onnx.Proto.TensorProto.Types;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Passes.WeightOnly;
 
-/// <summary>Rewrites one graph for weights in blocks, node by node.</summary>
+/// <summary>Rewrites one graph (the main one or a body) for weights in blocks, node by node.</summary>
 internal sealed class BlockRewriter
 {
     private const string Domain = "com.microsoft";
@@ -25,19 +25,26 @@ internal sealed class BlockRewriter
     private readonly bool _qdq;
     private readonly int _accuracyLevel;
     private readonly List<NodeProto> _nodes;
-    private readonly Dictionary<(string Name, bool Transposed), Stored> _stored = [];
+    private readonly Dictionary<(string Name, bool Transposed), Stored> _stored;
     private readonly Dictionary<string, string> _dequantized = new(StringComparer.Ordinal);
 
-    public BlockRewriter(OnnxModel model, PassArguments arguments, PassContext context, NodeFilter filter)
+    /// <summary>Prepares the rewriting of a graph.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="graph">Its main graph, or a body.</param>
+    /// <param name="arguments">The pass's parameters.</param>
+    /// <param name="context">Samples, threads, cancellation.</param>
+    /// <param name="filter">Which nodes are wanted.</param>
+    /// <param name="before">The rewriter of another graph of the model, whose weights are not stored again.</param>
+    public BlockRewriter(OnnxModel model, OnnxGraph graph, PassArguments arguments, PassContext context, NodeFilter filter, BlockRewriter? before)
     {
-        (_model, _context, _filter) = (model, context, filter);
-        _graph = new OnnxGraph(model);
+        (_model, _graph, _context, _filter) = (model, graph, context, filter);
+        _stored = before?._stored ?? [];
         _algorithm = arguments.Text("algorithm");
         _qdq = arguments.Text("quant_format") == "QDQ";
         // The first fits fractions, the second offsets: without zero points neither is what it is called.
         _format = new BlockFormat(arguments.Integer("bits"), arguments.Integer("block_size"), arguments.Flag("is_symmetric") && _algorithm is not ("hqq" or "k_quant"));
         _accuracyLevel = arguments.Integer("accuracy_level");
-        _nodes = new List<NodeProto>(model.Graph.Node.Count);
+        _nodes = new List<NodeProto>(graph.Proto.Node.Count);
     }
 
     /// <summary>Nodes that were changed.</summary>
@@ -49,7 +56,7 @@ internal sealed class BlockRewriter
     /// <summary>Rewrites the graph's nodes; weights that nothing reads any more stay until dead values are removed.</summary>
     public void Run()
     {
-        foreach (var node in GraphOrder.Sort(_model.Graph.Node)!)
+        foreach (var node in GraphOrder.Sort(_graph.Proto.Node)!)
         {
             _context.Cancellation.ThrowIfCancellationRequested();
             if (node.Domain is not ("" or "ai.onnx") || !_filter.HasType(node))

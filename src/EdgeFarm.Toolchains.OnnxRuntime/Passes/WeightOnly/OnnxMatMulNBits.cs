@@ -13,6 +13,8 @@ public sealed class OnnxMatMulNBits : OnnxPass
     // The first operator set with 4-bit tensors, which GatherBlockQuantized reads.
     private const long TableOpset = 21;
 
+    private const string OuterWeights = "ONNX Runtime loads no DequantizeLinear there whose weight stands outside, so quant_format QDQ is for the main graph";
+
     /// <inheritdoc/>
     public override string Type => "OnnxMatMulNBits";
 
@@ -38,6 +40,7 @@ public sealed class OnnxMatMulNBits : OnnxPass
         new("accuracy_level", PassParameterKind.Integer, "4", "how activations are multiplied: 0 as the runtime likes, 1 float32, 4 int8") { Minimum = 0, Maximum = 4 },
         new("op_types_to_quantize", PassParameterKind.Names, "MatMul,Gemm", "operators to quantize") { Choices = ["MatMul", "Gemm", "Gather"] },
         .. CommonParameters.Nodes,
+        CommonParameters.Subgraphs("true"),
     ];
 
     /// <inheritdoc/>
@@ -74,22 +77,31 @@ public sealed class OnnxMatMulNBits : OnnxPass
         }
 
         var filter = CommonParameters.Filter(arguments);
-        var rewriter = new BlockRewriter(model, arguments, context, filter);
         var warnings = new List<string>();
-        if (arguments.Text("algorithm") == "gptq")
+        var (changed, skipped) = (new List<ChangedOp>(), new List<SkippedOp>());
+        BlockRewriter? rewriter = null;
+        foreach (var graph in CommonParameters.Graphs(model, arguments, notes, qdq ? OuterWeights : null))
         {
-            var samples = rewriter.Calibrate(arguments.Number("damping"), arguments.Integer("max_samples"));
-            notes.Add($"{samples} calibration samples{(context.Calibration is null ? " of seeded random input" : "")}");
-            if (context.Calibration is null)
+            var isMain = rewriter is null;
+            rewriter = new BlockRewriter(model, graph, arguments, context, filter, rewriter);
+            if (isMain && arguments.Text("algorithm") == "gptq")
             {
-                warnings.Add("calibrated on random input, because no calibration data was given: gptq then knows little about real input");
+                Calibrate(rewriter, arguments, context, notes, warnings);
             }
+
+            rewriter.Run();
+            if (!isMain && rewriter.Changed.Count > 0 && arguments.Text("algorithm") == "gptq")
+            {
+                warnings.Add($"{rewriter.Changed.Count} nodes inside If, Loop and Scan are rounded to nearest: what they multiply cannot be read, so gptq knows nothing of it");
+            }
+
+            changed.AddRange(rewriter.Changed);
+            skipped.AddRange(rewriter.Skipped);
         }
 
-        rewriter.Run();
-        if (rewriter.Changed.Count == 0)
+        if (changed.Count == 0)
         {
-            throw PassNodes.Nothing(Type, string.Join(" or ", types), rewriter.Skipped);
+            throw PassNodes.Nothing(Type, string.Join(" or ", types), skipped, model);
         }
 
         if (!qdq || types.Contains("Gather"))
@@ -98,10 +110,20 @@ public sealed class OnnxMatMulNBits : OnnxPass
         }
 
         GraphCleanup.RemoveDead(model);
-        return new PassReport(Type, arguments.Values, rewriter.Changed, rewriter.Skipped, notes)
+        return new PassReport(Type, arguments.Values, changed, skipped, notes)
         {
             Warnings = warnings,
             Synthetic = arguments.Text("algorithm") == "gptq" && (context.Calibration?.Synthetic ?? true),
         };
+    }
+
+    private static void Calibrate(BlockRewriter rewriter, PassArguments arguments, PassContext context, List<string> notes, List<string> warnings)
+    {
+        var samples = rewriter.Calibrate(arguments.Number("damping"), arguments.Integer("max_samples"));
+        notes.Add($"{samples} calibration samples{(context.Calibration is null ? " of seeded random input" : "")}");
+        if (context.Calibration is null)
+        {
+            warnings.Add("calibrated on random input, because no calibration data was given: gptq then knows little about real input");
+        }
     }
 }
