@@ -45,7 +45,8 @@ internal sealed class WeightStore(PassArguments arguments, PassContext context)
 
     /// <summary>
     /// The weights of a recurrent operator, [directions, 4 x hidden, inputs], stored as [directions, inputs, 4 x hidden]. Scales have a
-    /// dimension for the directions, and per channel one for the outputs.
+    /// dimension for the directions, and per channel one for the outputs. The runtime's operator wants one zero point for all channels, so
+    /// that only symmetric codes can have a scale each.
     /// </summary>
     public StoredWeight Stack(OnnxGraph graph, TensorProto weight) =>
         Once((weight.Name, 1, true, false), () =>
@@ -57,7 +58,8 @@ internal sealed class WeightStore(PassArguments arguments, PassContext context)
             }
 
             var (directions, outputs, inputs) = ((int)weight.Dims[0], (int)weight.Dims[1], (int)weight.Dims[2]);
-            var range = QuantRange.Of(_type, IsSymmetric, _reduce);
+            var type = _perChannel ? DataType.Int8 : _type;
+            var range = QuantRange.Of(type, type == DataType.Int8, _reduce);
             byte[] codes;
             QuantScale[] scales;
             if (_perChannel)
@@ -81,10 +83,10 @@ internal sealed class WeightStore(PassArguments arguments, PassContext context)
 
             long[] dims = _perChannel ? [directions, outputs] : [directions];
             var names = (Codes: graph.UniqueName($"{weight.Name}_quantized"), Scale: graph.UniqueName($"{weight.Name}_scale"), Zero: graph.UniqueName($"{weight.Name}_zero_point"));
-            var format = $"{OnnxTensors.TypeName((int)_type)}{(_perChannel ? " per-channel" : "")}";
-            graph.AddInitializer(OnnxTensors.Create(names.Codes, _type, [directions, inputs, outputs], turned));
+            var format = $"{OnnxTensors.TypeName((int)type)}{(_perChannel ? " per-channel" : "")}";
+            graph.AddInitializer(OnnxTensors.Create(names.Codes, type, [directions, inputs, outputs], turned));
             graph.AddInitializer(OnnxTensors.Create(names.Scale, dims, Array.ConvertAll(scales, s => s.Scale)));
-            graph.AddInitializer(OnnxTensors.Create(names.Zero, _type, dims, Array.ConvertAll(scales, s => unchecked((byte)s.ZeroPoint))));
+            graph.AddInitializer(OnnxTensors.Create(names.Zero, type, dims, Array.ConvertAll(scales, s => unchecked((byte)s.ZeroPoint))));
             context.Weights.Add(new StackedWeight(weight, format, names.Codes, names.Scale, names.Zero));
             return new StoredWeight(names.Codes, names.Scale, names.Zero, format, null);
         });

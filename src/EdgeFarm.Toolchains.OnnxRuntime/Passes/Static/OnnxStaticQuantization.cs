@@ -84,7 +84,7 @@ public sealed class OnnxStaticQuantization : OnnxPass
         OutputJudge judge;
         int samples;
         var outputs = model.Graph.Output.Select(o => o.Name);
-        using (var calibrator = Calibrator.Create(model, QdqPlanner.Candidates(graph, nodes).Concat(outputs), arguments.Integer("max_samples"), context))
+        using (var calibrator = Calibrator.Create(model, QdqPlanner.Candidates(graph, nodes).Concat(MaskRules.Wanted(graph, nodes)).Concat(outputs), arguments.Integer("max_samples"), context))
         {
             ranges = RangeRules.Adjust(graph, nodes, calibrator.Ranges(StaticParameters.Settings(arguments)));
             samples = calibrator.SampleCount;

@@ -162,7 +162,8 @@ internal sealed class QdqPlanner
         }
 
         if (!_options.KeepRemovableActivations && !_options.ActivationSymmetric && producer is ActivationPlan && _calibrated.Contains(output)
-            && _reads[input] == 1 && !_graph.IsOutput(input) && _graph.Producer(input) is not null && !_removed.Contains(_graph.Producer(input)!))
+            && _reads[input] == 1 && !_graph.IsOutput(input) && _graph.Producer(input) is not null && !_removed.Contains(_graph.Producer(input)!)
+            && CutsAtZero(node) && !_graph.Readers(output).Any(r => GraphOrder.Subgraphs(r).Any()))
         {
             _plans.Remove(input);
             _plans.TryAdd(output, new ActivationPlan(output));
@@ -171,6 +172,23 @@ internal sealed class QdqPlanner
         }
 
         return Outputs(node) ? null : "its output has no bounds";
+    }
+
+    // Codes always reach 0: what lies between it and a bound on the same side of it would come through. Bounds that are not known yet are
+    // taken for such.
+    private bool CutsAtZero(NodeProto node)
+    {
+        return node.OpType == "Relu" || (Bound(1, low: true) && Bound(2, low: false));
+
+        bool Bound(int input, bool low)
+        {
+            if (node.Input.Count <= input || node.Input[input].Length == 0)
+            {
+                return true;
+            }
+
+            return IsFloatConstant(node.Input[input]) && OnnxTensors.ToFloats(_graph.Constant(node.Input[input])!)[0] is var bound && (low ? bound <= 0 : bound >= 0);
+        }
     }
 
     private string? Move(NodeProto node)
