@@ -18,6 +18,8 @@ internal sealed class MaskRules(OnnxGraph graph, IReadOnlyDictionary<string, Ten
     // exp(-16) is below half a code of 16 bits: a score so far below another weighs nothing after Softmax.
     private const float Nothing = 16;
 
+    private static readonly HashSet<string> Movers = new(StringComparer.Ordinal) { "Expand", "Unsqueeze", "Squeeze", "Slice", "Reshape", "Transpose", "Identity", "Tile" };
+
     // What is lower than this takes scores out rather than weighing them.
     private const float Deep = -1000;
 
@@ -114,12 +116,41 @@ internal sealed class MaskRules(OnnxGraph graph, IReadOnlyDictionary<string, Ten
         else if (graph.Readers(name).All(IsAddedToScores))
         {
             // Only where all its readers add it to scores: elsewhere its true value may matter. They share it, and the deepest counts.
-            var depth = graph.Readers(name).Select(r => Bounds(r.Input[r.Input[0] == name ? 1 : 0])).OfType<TensorRange>().Select(Depth).Append(Depth(scores));
-            Adjust(name, new TensorRange(Math.Max(mask.Min, depth.Where(d => d > float.MinValue).Min()), mask.Max));
+            var depths = graph.Readers(name).Select(r => Bounds(r.Input[r.Input[0] == name ? 1 : 0])).OfType<TensorRange>().Select(Depth).Append(Depth(scores));
+            CutBack(name, Math.Max(mask.Min, depths.Where(d => d > float.MinValue).Min()));
         }
 
         // The observed sum says nothing: a histogram over float's lowest number has all scores in one bin.
         Adjust(add.Output[0], new TensorRange(scores.Min - Nothing, Math.Max(scores.Max, 0)));
+    }
+
+    // A mask and what it is made of, as far up as nothing else reads it: Where of two constants, often behind operators that reshape it.
+    private void CutBack(string name, float depth)
+    {
+        if (Bounds(name) is { } range)
+        {
+            Adjust(name, new TensorRange(Math.Max(range.Min, depth), range.Max));
+        }
+
+        if (graph.Producer(name) is not { } producer)
+        {
+            return;
+        }
+
+        for (var i = producer.OpType == "Where" ? 1 : 0; i < (producer.OpType == "Where" ? 3 : Movers.Contains(producer.OpType) ? 1 : 0); i++)
+        {
+            if (graph.Constant(producer.Input[i]) is not { } constant)
+            {
+                if (graph.Readers(producer.Input[i]).Count == 1 && !graph.IsOutput(producer.Input[i]))
+                {
+                    CutBack(producer.Input[i], depth);
+                }
+            }
+            else if (Bounds(producer.Input[i]) is { } bounds && bounds.Min < depth)
+            {
+                producer.Input[i] = Raise(constant, depth);
+            }
+        }
     }
 
     // The range of one summand, its own mask cut.

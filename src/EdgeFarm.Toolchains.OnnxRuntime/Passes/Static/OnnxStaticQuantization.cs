@@ -23,7 +23,7 @@ public sealed class OnnxStaticQuantization : OnnxPass
     // The least range that Qualcomm's provider computes with.
     private const float QnnLeastRange = 1e-4f;
 
-    private static readonly HashSet<string> QnnLeft = new(StringComparer.Ordinal) { "Cast", "If", "Loop", "Scan", "Constant", "Shape", "Size" };
+    private static readonly HashSet<string> QnnLeft = new(StringComparer.Ordinal) { "Cast", "If", "Loop", "Scan", "Constant", "Shape", "Size", "QuantizeLinear", "DequantizeLinear" };
 
     /// <inheritdoc/>
     public override string Type => "OnnxStaticQuantization";

@@ -119,8 +119,9 @@ internal sealed class QdqPlanner
         {
             if (IsFloatConstant(input))
             {
-                var matrix = _graph.Constant(input)!.Dims.Count == 2;
-                Constant(input, matrix && input == node.Input[1] && _options.HasChannels(node, input) ? 1 : null, asActivation: false);
+                // The columns, also of a stack of matrices.
+                var rank = _graph.Constant(input)!.Dims.Count;
+                Constant(input, rank >= 2 && input == node.Input[1] && _options.HasChannels(node, input) ? rank - 1 : null, asActivation: false);
             }
             else if (!Activation(input))
             {
@@ -259,7 +260,7 @@ internal sealed class QdqPlanner
 
     private bool Activation(string name)
     {
-        if (_plans.ContainsKey(name))
+        if (_plans.ContainsKey(name) || IsQuantized(name))
         {
             return true;
         }
@@ -273,6 +274,11 @@ internal sealed class QdqPlanner
         return true;
     }
 
+    // In a model that has pairs already: a second one would round again.
+    private bool IsQuantized(string name) =>
+        _graph.Producer(name)?.OpType == "DequantizeLinear"
+        || (!_graph.IsOutput(name) && _graph.Readers(name) is { Count: > 0 } readers && readers.All(r => r.OpType == "QuantizeLinear"));
+
     private void Constant(string name, int? axis, bool asActivation, DataType? fixedType = null)
     {
         if (!_plans.TryGetValue(name, out var known) || (known is ConstantPlan { Axis: not null } && axis is null))
@@ -281,7 +287,18 @@ internal sealed class QdqPlanner
         }
     }
 
-    private void Bias(NodeProto node, string name) => _plans.TryAdd(name, new BiasPlan(name, node.Input[0], _types.Of(node), node.Input[1]));
+    // A bias has the scales of what its operator multiplies: one that several read gets a copy for each.
+    private void Bias(NodeProto node, string name)
+    {
+        if (_plans.TryGetValue(name, out var known) && (known is not BiasPlan bias || bias.Input != node.Input[0] || bias.Weight != node.Input[1]))
+        {
+            var copy = _graph.Constant(name)!.Clone();
+            copy.Name = _graph.UniqueName(name);
+            name = node.Input[2] = _graph.AddInitializer(copy);
+        }
+
+        _plans.TryAdd(name, new BiasPlan(name, node.Input[0], _types.Of(node), node.Input[1]));
+    }
 
     private bool IsFloatConstant(string name) =>
         _graph.Constant(name) is { } tensor && tensor.DataType == (int)DataType.Float && OnnxTensors.ElementCount(tensor.Dims) > 0

@@ -267,7 +267,7 @@ internal sealed class QdqWriter
     // A bias has the product of two scales. Where that is too small for its value in 32 bits, the weight's scale gives way.
     private void RaiseWeightScale(BiasPlan bias)
     {
-        if (_plans.GetValueOrDefault(bias.Weight) is not ConstantPlan { AsActivation: false } weight || !Range(weight, default).Symmetric)
+        if (!_plans.ContainsKey(bias.Input) || _plans.GetValueOrDefault(bias.Weight) is not ConstantPlan { AsActivation: false } weight || !Range(weight, default).Symmetric)
         {
             return;
         }
