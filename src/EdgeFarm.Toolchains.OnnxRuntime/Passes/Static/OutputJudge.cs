@@ -62,20 +62,6 @@ internal sealed class OutputJudge
         }
     }
 
-    private OrtSession Load(string path)
-    {
-        var settings = new OrtSettings { IntraOpThreads = _context.Threads, AllowSpinning = false };
-        try
-        {
-            return OrtSession.Load(path, settings with { Config = Precise });
-        }
-        catch (FailureException e) when (e.Failure.Type == FailureType.InvalidInput)
-        {
-            // ONNX Runtime 1.31 does not load so what has a signed weight with two readers: it rewrites the weight for each under one name.
-            return OrtSession.Load(path, settings);
-        }
-    }
-
     private OutputComparison Compare(OrtSession session)
     {
         var comparison = new OutputComparison();
@@ -90,5 +76,19 @@ internal sealed class OutputJudge
         }
 
         return comparison;
+    }
+
+    private OrtSession Load(string path)
+    {
+        var settings = new OrtSettings { IntraOpThreads = _context.Threads, AllowSpinning = false };
+        try
+        {
+            return OrtSession.Load(path, settings with { Config = Precise });
+        }
+        catch (FailureException e) when (e.Failure.Type == FailureType.InvalidInput)
+        {
+            // ONNX Runtime 1.31 does not load so what has a signed weight with two readers: it rewrites the weight for each under one name.
+            return OrtSession.Load(path, settings);
+        }
     }
 }
