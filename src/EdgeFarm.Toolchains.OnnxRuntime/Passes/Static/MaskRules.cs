@@ -168,6 +168,13 @@ internal sealed class MaskRules(OnnxGraph graph, IReadOnlyDictionary<string, Ten
 
     private TensorRange? Bounds(string value)
     {
+        // A choice of two constants is known without samples, and these may never have chosen one.
+        if (graph.Producer(value) is { OpType: "Where", Input.Count: 3 } where && graph.Constant(where.Input[1]) is not null && graph.Constant(where.Input[2]) is not null
+            && Bounds(where.Input[1]) is { } first && Bounds(where.Input[2]) is { } second)
+        {
+            return new TensorRange(Math.Min(first.Min, second.Min), Math.Max(first.Max, second.Max));
+        }
+
         if (observed.TryGetValue(value, out var range))
         {
             return range;

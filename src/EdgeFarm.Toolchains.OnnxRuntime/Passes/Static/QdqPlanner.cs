@@ -23,6 +23,7 @@ internal sealed class QdqPlanner
     private readonly Dictionary<string, TensorPlan> _plans = new(StringComparer.Ordinal);
     private readonly HashSet<NodeProto> _removed = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<string, int> _reads = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, int> _copies = new(StringComparer.Ordinal);
 
     /// <summary>Prepares a plan.</summary>
     /// <param name="graph">The graph.</param>
@@ -119,9 +120,9 @@ internal sealed class QdqPlanner
         {
             if (IsFloatConstant(input))
             {
-                // The columns, also of a stack of matrices.
-                var rank = _graph.Constant(input)!.Dims.Count;
-                Constant(input, rank >= 2 && input == node.Input[1] && _options.HasChannels(node, input) ? rank - 1 : null, asActivation: false);
+                // Integer kernels take no stack of matrices with scales per column.
+                var matrix = _graph.Constant(input)!.Dims.Count == 2;
+                Constant(input, matrix && input == node.Input[1] && _options.HasChannels(node, input) ? 1 : null, asActivation: false);
             }
             else if (!Activation(input))
             {
@@ -293,7 +294,8 @@ internal sealed class QdqPlanner
         if (_plans.TryGetValue(name, out var known) && (known is not BiasPlan bias || bias.Input != node.Input[0] || bias.Weight != node.Input[1]))
         {
             var copy = _graph.Constant(name)!.Clone();
-            copy.Name = _graph.UniqueName(name);
+            _copies[name] = _copies.GetValueOrDefault(name, -1) + 1;
+            copy.Name = _graph.UniqueName(FormattableString.Invariant($"{name}{_copies[name]}"));
             name = node.Input[2] = _graph.AddInitializer(copy);
         }
 
