@@ -153,6 +153,34 @@ public sealed class ModelKindsTests : IDisposable
             written.Graph.Input.Where(i => i.Name is "ids" or "mask").Select(i => i.Type.TensorType.ElemType));
     }
 
+    [Fact]
+    public void Text_inputs_are_refused_where_samples_are_needed_and_no_trouble_elsewhere()
+    {
+        var model = Plain();
+        model.Graph.Input.Add(Value("text", DataType.String, 1));
+        model.Graph.Node.Add(NodeAttributes.Create("Identity", "pass", ["text"], ["text_out"]));
+        model.Graph.Output.Add(Value("text_out", DataType.String, 1));
+        Assert.True(Run(model, "OnnxDynamicQuantization").IsOk);
+        var refused = Run(model, "OnnxStaticQuantization").Failure!;
+        Assert.Equal(FailureType.InvalidInput, refused.Type);
+        Assert.Contains("'text'", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Weights_in_double_precision_are_left_and_named()
+    {
+        var model = Plain();
+        model.Graph.Input[0].Type.TensorType.ElemType = model.Graph.Output[0].Type.TensorType.ElemType = (int)DataType.Double;
+        var bytes = new byte[Rows * Columns * sizeof(double)];
+        model.Graph.Initializer[0] = OnnxTensors.Create("w", DataType.Double, [Rows, Columns], bytes);
+        foreach (var pass in (string[])["OnnxDynamicQuantization", "OnnxMatMulNBits"])
+        {
+            var failure = Run(model, pass).Failure!;
+            Assert.Equal(FailureType.Unsupported, failure.Type);
+            Assert.Contains("its weight is double", failure.Message, StringComparison.Ordinal);
+        }
+    }
+
     // Exporters that list all initializers as inputs mean constants; who lists some means that a caller replaces them, as adapters are.
     [Theory]
     [InlineData(false)]
@@ -181,7 +209,7 @@ public sealed class ModelKindsTests : IDisposable
 
     // Beside it no code of any width would be left for a score.
     [Theory]
-    [InlineData("flavour=qnn,activation_type=uint16")]
+    [InlineData("flavour=qnn activation_type=uint16")]
     [InlineData("activation_type=uint8")]
     public void A_mask_of_floats_lowest_number_leaves_codes_for_the_scores(string settings)
     {
@@ -193,38 +221,9 @@ public sealed class ModelKindsTests : IDisposable
         model.Graph.Node.Add(NodeAttributes.Create("Add", "masked", ["y", "m"], ["s"]));
         model.Graph.Node.Add(NodeAttributes.Create("Softmax", "soft", ["s"], ["p"]));
         model.Graph.Output[0].Name = "p";
-        var parameters = settings.Split(',').Select(p => p.Split('=')).ToDictionary(p => p[0], p => p[1]);
-        var result = Run(model, "OnnxStaticQuantization", parameters);
+        var result = Run(model, $"OnnxStaticQuantization {settings}");
         Assert.True(result.IsOk, result.Failure?.Message);
         Assert.True(result.Value.Passes[0].Figures["cosine"] > 0.999, $"{result.Value.Passes[0].Figures["cosine"]}");
-    }
-
-    [Fact]
-    public void Text_inputs_are_refused_where_samples_are_needed_and_no_trouble_elsewhere()
-    {
-        var model = Plain();
-        model.Graph.Input.Add(Value("text", DataType.String, 1));
-        model.Graph.Node.Add(NodeAttributes.Create("Identity", "pass", ["text"], ["text_out"]));
-        model.Graph.Output.Add(Value("text_out", DataType.String, 1));
-        Assert.True(Run(model, "OnnxDynamicQuantization").IsOk);
-        var refused = Run(model, "OnnxStaticQuantization").Failure!;
-        Assert.Equal(FailureType.InvalidInput, refused.Type);
-        Assert.Contains("'text'", refused.Message, StringComparison.Ordinal);
-    }
-
-    [Fact]
-    public void Weights_in_double_precision_are_left_and_named()
-    {
-        var model = Plain();
-        model.Graph.Input[0].Type.TensorType.ElemType = model.Graph.Output[0].Type.TensorType.ElemType = (int)DataType.Double;
-        var bytes = new byte[Rows * Columns * sizeof(double)];
-        model.Graph.Initializer[0] = OnnxTensors.Create("w", DataType.Double, [Rows, Columns], bytes);
-        foreach (var pass in (string[])["OnnxDynamicQuantization", "OnnxMatMulNBits"])
-        {
-            var failure = Run(model, pass).Failure!;
-            Assert.Equal(FailureType.Unsupported, failure.Type);
-            Assert.Contains("its weight is double", failure.Message, StringComparison.Ordinal);
-        }
     }
 
     public void Dispose() => _directory.Dispose();
@@ -282,14 +281,16 @@ public sealed class ModelKindsTests : IDisposable
         return new ValueInfoProto { Name = name, Type = new TypeProto { TensorType = tensor } };
     }
 
-    private Outcome<OnnxOptimizeResult> Run(ModelProto model, string pass, Dictionary<string, string>? parameters = null)
+    private Outcome<OnnxOptimizeResult> Run(ModelProto model, string pass)
     {
         using (var file = File.Create(_directory["in.onnx"]))
         {
             Google.Protobuf.MessageExtensions.WriteTo(model, file);
         }
 
-        var outcome = OnnxOptimizer.Run(new OnnxOptimizeRequest(_directory["in.onnx"], _directory["out.onnx"], [new PassStep(pass, parameters ?? [])]) { Threads = 1 });
-        return outcome;
+        // A pass and its parameters as name=value.
+        var words = pass.Split(' ');
+        var parameters = words.Skip(1).Select(w => w.Split('=', 2)).ToDictionary(w => w[0], w => w[1]);
+        return OnnxOptimizer.Run(new OnnxOptimizeRequest(_directory["in.onnx"], _directory["out.onnx"], [new PassStep(words[0], parameters)]) { Threads = 1 });
     }
 }
