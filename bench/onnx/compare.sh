@@ -29,6 +29,7 @@ for part in $parts; do
       for line in \
         "minilm=$minilm/model.onnx,$minilm/calibration.npz,$minilm/queries.npz;input_ids=1,64;attention_mask=1,64;token_type_ids=1,64" \
         "digits=$root/src/EdgeFarm.Samples/models/digits/digits.onnx,$root/src/EdgeFarm.Samples/data/digits/calibration.npz,$root/src/EdgeFarm.Samples/data/digits/test.npz,label" \
+        "digits-vit=$root/tests/EdgeFarm.Toolchains.OnnxRuntime.Tests/Reference/vit/digits-vit.onnx,$root/src/EdgeFarm.Samples/data/digits/calibration.npz,$root/src/EdgeFarm.Samples/data/digits/test.npz,label" \
         "ocr-detection=$ocr/ch_PP-OCRv4_det_infer.onnx;x=1,3,320,320" \
         "ocr-recognition=$ocr/ch_PP-OCRv4_rec_infer.onnx;x=1,3,48,320" \
         "speech-vad=work/speech-16k.onnx;input=1,512;state=2,1,128"; do

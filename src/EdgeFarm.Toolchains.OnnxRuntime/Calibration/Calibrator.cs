@@ -225,7 +225,8 @@ internal sealed class Calibrator : IDisposable
 
     private static bool IsFloat(OrtSession session, string name)
     {
-        var meta = session.Inputs.Contains(name) ? session.Inner.InputMetadata[name] : session.Inner.OutputMetadata[name];
-        return meta.IsTensor && meta.ElementDataType == TensorElementType.Float;
+        // An initializer that a caller may replace is neither.
+        return (session.Inner.InputMetadata.TryGetValue(name, out var meta) || session.Inner.OutputMetadata.TryGetValue(name, out meta))
+            && meta.IsTensor && meta.ElementDataType == TensorElementType.Float;
     }
 }

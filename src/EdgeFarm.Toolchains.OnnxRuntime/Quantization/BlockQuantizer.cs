@@ -92,7 +92,7 @@ internal static class BlockQuantizer
             columns,
             new byte[checked((long)columns * blocks * format.BlobBytes)],
             new float[checked((long)columns * blocks)],
-            format.Symmetric || floatZeroPoints ? null : new byte[columns * ZeroBytes(blocks, format)],
+            format.Symmetric || floatZeroPoints ? null : EmptyZeros(columns, blocks, format),
             floatZeroPoints ? new float[checked((long)columns * blocks)] : null);
     }
 
@@ -177,6 +177,28 @@ internal static class BlockQuantizer
         }
 
         return result;
+    }
+
+    // What is left of a column's last byte holds the middle code, as ONNX Runtime's quantizer leaves it.
+    private static byte[] EmptyZeros(int columns, int blocks, BlockFormat format)
+    {
+        var (bytes, used) = (ZeroBytes(blocks, format), blocks * format.Bits % 8);
+        var zeros = new byte[columns * bytes];
+        if (used > 0)
+        {
+            var rest = 0;
+            for (var bit = used; bit < 8; bit += format.Bits)
+            {
+                rest |= format.MiddleCode << bit;
+            }
+
+            for (var c = 0; c < columns; c++)
+            {
+                zeros[(c * bytes) + bytes - 1] = (byte)rest;
+            }
+        }
+
+        return zeros;
     }
 
     private static int ZeroBytes(int blocks, BlockFormat format) => ((blocks * format.Bits) + 7) / 8;

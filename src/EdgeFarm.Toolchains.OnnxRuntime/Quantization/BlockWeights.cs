@@ -74,7 +74,8 @@ internal sealed class BlockQdqWeight(TensorProto source, BlockFormat block, stri
 /// <param name="block">Its format.</param>
 /// <param name="codes">Initializer of the codes.</param>
 /// <param name="scales">Initializer of the scales.</param>
-internal sealed class BlockTable(TensorProto source, BlockFormat block, string codes, string scales)
+/// <param name="zeroPoints">Initializer of the zero points; null where codes are symmetric.</param>
+internal sealed class BlockTable(TensorProto source, BlockFormat block, string codes, string scales, string? zeroPoints)
     : QuantizedWeight(source, $"int{block.Bits} block {block.BlockSize}")
 {
     /// <inheritdoc/>
@@ -82,5 +83,5 @@ internal sealed class BlockTable(TensorProto source, BlockFormat block, string c
 
     /// <inheritdoc/>
     protected override RestoredWeight Restore(Func<string, TensorProto> find) =>
-        new TablePieces((int)Source.Dims[0], (int)Source.Dims[1], block, find(codes), find(scales));
+        new TablePieces((int)Source.Dims[0], (int)Source.Dims[1], block, find(codes), find(scales), zeroPoints is null ? null : find(zeroPoints));
 }

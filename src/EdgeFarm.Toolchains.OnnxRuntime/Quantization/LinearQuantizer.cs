@@ -27,12 +27,12 @@ internal readonly record struct QuantRange(TensorProto.Types.DataType DataType, 
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "not an integer type for quantization"),
     };
 
-    /// <summary>Lowest and highest code that a value is clipped to: for the signed types ONNX Runtime's quantizer never writes the lowest one to weights.</summary>
+    /// <summary>Lowest and highest code that a value is clipped to: of the signed types ONNX Runtime's quantizer never writes the lowest one where they are symmetric.</summary>
     public (int Low, int High) Clip => DataType switch
     {
-        TensorProto.Types.DataType.Int8 => (-127, 127),
+        TensorProto.Types.DataType.Int8 => (Symmetric ? -127 : -128, 127),
         TensorProto.Types.DataType.Uint8 => (0, 255),
-        TensorProto.Types.DataType.Int16 => (-32767, 32767),
+        TensorProto.Types.DataType.Int16 => (Symmetric ? -32767 : -32768, 32767),
         TensorProto.Types.DataType.Uint16 => (0, 65535),
         TensorProto.Types.DataType.Int4 => (-8, 7),
         _ => (0, 15),

@@ -11,6 +11,9 @@ namespace EdgeFarm.Toolchains.OnnxRuntime.Quantization;
 /// <param name="format">What it became, for the report.</param>
 internal abstract class QuantizedWeight(TensorProto source, string format)
 {
+    // What a scale of the smallest normal float spreads over the codes of 16 bits. Values that all lie below it become zero.
+    private const double Nothing = 65535 * 1.17549435e-38;
+
     /// <summary>The tensor as it was.</summary>
     public TensorProto Source { get; } = source;
 
@@ -51,7 +54,8 @@ internal abstract class QuantizedWeight(TensorProto source, string format)
             },
             _ => { });
         // Summed in one order, whatever the threads did.
-        return Decibel(powers.Sum(p => p.Signal), powers.Sum(p => p.Noise));
+        var (signal, noise) = (powers.Sum(p => p.Signal), powers.Sum(p => p.Noise));
+        return noise <= signal && signal <= original.Length * Nothing * Nothing ? double.PositiveInfinity : Decibel(signal, noise);
     }
 
     /// <summary>10 log10 of signal power over noise power.</summary>

@@ -198,9 +198,11 @@ internal sealed class BlockPieces(int rows, int columns, BlockFormat format, Ten
 /// <param name="format">Bits and blocks.</param>
 /// <param name="codes">[rows, columns].</param>
 /// <param name="scales">[rows, blocks].</param>
-internal sealed class TablePieces(int rows, int columns, BlockFormat format, TensorProto codes, TensorProto scales) : RestoredWeight
+/// <param name="zeros">[rows, blocks]; null where codes are symmetric.</param>
+internal sealed class TablePieces(int rows, int columns, BlockFormat format, TensorProto codes, TensorProto scales, TensorProto? zeros) : RestoredWeight
 {
     private readonly float[] _scales = OnnxTensors.ToFloats(scales);
+    private readonly float[]? _zeros = zeros is null ? null : QuantCodes.Unpack(zeros);
 
     /// <inheritdoc/>
     public override long Length => (long)rows * columns;
@@ -220,9 +222,10 @@ internal sealed class TablePieces(int rows, int columns, BlockFormat format, Ten
             {
                 var bit = (((long)row * columns) + c) * format.Bits;
                 var code = (bytes[(int)(bit >> 3)] >> (int)(bit & 7)) & format.MaxCode;
-                // Four bits are signed, eight have an offset.
-                var value = format.Bits == 8 ? code - middle : (code ^ middle) - middle;
-                target[at + c] = value * _scales[(row * blocks) + (c / format.BlockSize)];
+                var block = (row * blocks) + (c / format.BlockSize);
+                // Without zero points four bits are signed and eight have an offset.
+                var value = _zeros is { } z ? code - z[block] : format.Bits == 8 ? code - middle : (code ^ middle) - middle;
+                target[at + c] = value * _scales[block];
             }
         }
     }

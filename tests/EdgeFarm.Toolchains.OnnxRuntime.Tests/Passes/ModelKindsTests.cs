@@ -257,6 +257,51 @@ public sealed class ModelKindsTests : IDisposable
         }
     }
 
+    // Exporters that list all initializers as inputs mean constants; who lists some means that a caller replaces them, as adapters are.
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Initializers_that_are_inputs_too_are_constants_where_all_are(bool all)
+    {
+        var model = Plain();
+        model.Graph.Initializer.Add(Weight("w2", Columns, Columns));
+        model.Graph.Node.Add(NodeAttributes.Create("MatMul", "second", ["y", "w2"], ["z"]));
+        model.Graph.Output[0].Name = "z";
+        model.Graph.Input.Add(Value("w2", DataType.Float, Columns, Columns));
+        if (all)
+        {
+            model.Graph.Input.Add(Value("w", DataType.Float, Rows, Columns));
+        }
+
+        foreach (var pass in (string[])["OnnxDynamicQuantization", "OnnxMatMulNBits", "OnnxStaticQuantization"])
+        {
+            var result = Run(model, pass);
+            Assert.True(result.IsOk, result.Failure?.Message);
+            using var written = TestFiles.Load(_directory["out.onnx"]);
+            Assert.Equal(all, written.Graph.Input.Count == 1);
+            Assert.Equal(all, written.Graph.Initializer.All(t => t.Name != "w2"));
+        }
+    }
+
+    // Beside it no code of any width would be left for a score.
+    [Theory]
+    [InlineData("flavour=qnn activation_type=uint16")]
+    [InlineData("activation_type=uint8")]
+    public void A_mask_of_floats_lowest_number_leaves_codes_for_the_scores(string settings)
+    {
+        var model = Plain();
+        model.Graph.Initializer.Add(OnnxTensors.Create("keep", DataType.Bool, [4, Columns], [.. Enumerable.Range(0, 4 * Columns).Select(i => (byte)(i % Columns < Columns / 2 ? 1 : 0))]));
+        model.Graph.Initializer.Add(OnnxTensors.Scalar("zero", 0f));
+        model.Graph.Initializer.Add(OnnxTensors.Scalar("lowest", float.MinValue));
+        model.Graph.Node.Add(NodeAttributes.Create("Where", "mask", ["keep", "zero", "lowest"], ["m"]));
+        model.Graph.Node.Add(NodeAttributes.Create("Add", "masked", ["y", "m"], ["s"]));
+        model.Graph.Node.Add(NodeAttributes.Create("Softmax", "soft", ["s"], ["p"]));
+        model.Graph.Output[0].Name = "p";
+        var result = Run(model, $"OnnxStaticQuantization {settings}");
+        Assert.True(result.IsOk, result.Failure?.Message);
+        Assert.True(result.Value.Passes[0].Figures["cosine"] > 0.999, $"{result.Value.Passes[0].Figures["cosine"]}");
+    }
+
     public void Dispose() => _directory.Dispose();
 
     /// <summary>Whether a pass takes subgraphs: then it made a model that runs, else it refused them.</summary>

@@ -12,6 +12,8 @@ public static class GraphCleanup
     /// <returns>Constants moved.</returns>
     public static int ConstantsToInitializers(OnnxModel model)
     {
+        // Before the constants: they are listed nowhere, and whether all initializers are tells what was meant.
+        DropInitializersFromInputs(model);
         var graph = model.Graph;
         var keep = new List<NodeProto>(graph.Node.Count);
         foreach (var node in graph.Node)
@@ -30,7 +32,6 @@ public static class GraphCleanup
         var moved = graph.Node.Count - keep.Count;
         if (moved > 0)
         {
-            DropInitializersFromInputs(model);
             graph.Node.Clear();
             graph.Node.AddRange(keep);
         }
@@ -39,21 +40,23 @@ public static class GraphCleanup
     }
 
     /// <summary>
-    /// Brings a model of IR version 3 to 4, where initializers need not be inputs, by taking them out of the inputs: they stay the
-    /// constants that they were.
+    /// Takes initializers out of the inputs where they are listed because IR version 3 wanted it, so that they are the constants that they
+    /// were meant to be: in a model of that version, which becomes one of version 4, and in a newer one that an exporter still made so,
+    /// which shows in that all its weights are listed. Where only some are, a caller is meant to replace them (adapters), and they stay.
     /// </summary>
     public static void DropInitializersFromInputs(OnnxModel model)
     {
-        if (model.Proto.IrVersion >= 4)
+        var names = model.Graph.Initializer.Select(t => t.Name).ToHashSet(StringComparer.Ordinal);
+        var listed = model.Graph.Input.Select(i => i.Name).Where(names.Contains).ToHashSet(StringComparer.Ordinal);
+        if (model.Proto.IrVersion >= 4 && (listed.Count == 0 || model.Graph.Initializer.Any(t => IsFloat(t.DataType) && !listed.Contains(t.Name))))
         {
             return;
         }
 
-        var names = model.Graph.Initializer.Select(t => t.Name).ToHashSet(StringComparer.Ordinal);
         var inputs = model.Graph.Input.Where(i => !names.Contains(i.Name)).ToList();
         model.Graph.Input.Clear();
         model.Graph.Input.AddRange(inputs);
-        model.Proto.IrVersion = 4;
+        model.Proto.IrVersion = Math.Max(model.Proto.IrVersion, 4);
     }
 
     /// <summary>Removes nodes and initializers that no output depends on, and type notes about values that are gone.</summary>
@@ -104,6 +107,10 @@ public static class GraphCleanup
             _ => null,
         };
     }
+
+    private static bool IsFloat(int type) =>
+        (TensorProto.Types.DataType)type is TensorProto.Types.DataType.Float or TensorProto.Types.DataType.Float16 or TensorProto.Types.DataType.Bfloat16
+            or TensorProto.Types.DataType.Double;
 
     private static void Retain<T>(Google.Protobuf.Collections.RepeatedField<T> field, Predicate<T> keep)
     {

@@ -113,7 +113,9 @@ public static class OpsetUpgrade
                     break;
                 case (11, "Resize"):
                     // Version 10 scaled coordinates by division and rounded down.
+                    // The region is of no use in this mode, but may be left out only since version 13.
                     node.Input.Insert(1, "");
+                    SetInput(1, OnnxTensors.Create("", [0], Array.Empty<float>()));
                     node.With("coordinate_transformation_mode", "asymmetric").With("nearest_mode", "floor");
                     break;
                 case (11, "Pad"):

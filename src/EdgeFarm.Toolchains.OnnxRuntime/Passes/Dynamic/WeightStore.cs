@@ -1,4 +1,3 @@
-using System.Numerics.Tensors;
 using EdgeFarm.ModelFormats.Onnx;
 using EdgeFarm.ModelFormats.Onnx.Graphs;
 using EdgeFarm.ModelFormats.Onnx.Proto;
@@ -45,7 +44,8 @@ internal sealed class WeightStore(PassArguments arguments, PassContext context)
 
     /// <summary>
     /// The weights of a recurrent operator, [directions, 4 x hidden, inputs], stored as [directions, inputs, 4 x hidden]. Scales have a
-    /// dimension for the directions, and per channel one for the outputs.
+    /// dimension for the directions, and per channel one for the outputs. Always int8, as ONNX Runtime's quantizer does it: the operator
+    /// takes scales of their own for directions and channels only where all zero points are the same.
     /// </summary>
     public StoredWeight Stack(OnnxGraph graph, TensorProto weight) =>
         Once((weight.Name, 1, true, false), () =>
@@ -57,20 +57,9 @@ internal sealed class WeightStore(PassArguments arguments, PassContext context)
             }
 
             var (directions, outputs, inputs) = ((int)weight.Dims[0], (int)weight.Dims[1], (int)weight.Dims[2]);
-            var range = QuantRange.Of(_type, IsSymmetric, _reduce);
-            byte[] codes;
-            QuantScale[] scales;
-            if (_perChannel)
-            {
-                (codes, scales) = LinearQuantizer.QuantizePerChannel(values, directions * outputs, inputs, range);
-            }
-            else
-            {
-                var scale = LinearQuantizer.ScaleFor(TensorPrimitives.Min(values), TensorPrimitives.Max(values), range);
-                codes = new byte[values.Length];
-                LinearQuantizer.Quantize(values, scale, range, codes);
-                scales = [.. Enumerable.Repeat(scale, directions)];
-            }
+            var range = QuantRange.Of(DataType.Int8, symmetric: true, _reduce);
+            var channels = _perChannel ? directions * outputs : directions;
+            var (codes, scales) = LinearQuantizer.QuantizePerChannel(values, channels, values.Length / channels, range);
 
             var turned = new byte[codes.Length];
             for (var i = 0; i < codes.Length; i++)
@@ -81,10 +70,10 @@ internal sealed class WeightStore(PassArguments arguments, PassContext context)
 
             long[] dims = _perChannel ? [directions, outputs] : [directions];
             var names = (Codes: graph.UniqueName($"{weight.Name}_quantized"), Scale: graph.UniqueName($"{weight.Name}_scale"), Zero: graph.UniqueName($"{weight.Name}_zero_point"));
-            var format = $"{OnnxTensors.TypeName((int)_type)}{(_perChannel ? " per-channel" : "")}";
-            graph.AddInitializer(OnnxTensors.Create(names.Codes, _type, [directions, inputs, outputs], turned));
+            var format = $"{OnnxTensors.TypeName((int)DataType.Int8)}{(_perChannel ? " per-channel" : "")}";
+            graph.AddInitializer(OnnxTensors.Create(names.Codes, DataType.Int8, [directions, inputs, outputs], turned));
             graph.AddInitializer(OnnxTensors.Create(names.Scale, dims, Array.ConvertAll(scales, s => s.Scale)));
-            graph.AddInitializer(OnnxTensors.Create(names.Zero, _type, dims, Array.ConvertAll(scales, s => unchecked((byte)s.ZeroPoint))));
+            graph.AddInitializer(OnnxTensors.Create(names.Zero, DataType.Int8, dims, Array.ConvertAll(scales, s => unchecked((byte)s.ZeroPoint))));
             context.Weights.Add(new StackedWeight(weight, format, names.Codes, names.Scale, names.Zero));
             return new StoredWeight(names.Codes, names.Scale, names.Zero, format, null);
         });

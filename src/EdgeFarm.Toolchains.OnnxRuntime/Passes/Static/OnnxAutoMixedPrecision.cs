@@ -44,7 +44,7 @@ public sealed class OnnxAutoMixedPrecision : OnnxPass
         IReadOnlyDictionary<string, TensorRange> ranges;
         OutputJudge judge;
         using (var calibrator = Calibrator.Create(
-            model, QdqPlanner.Candidates(graph, nodes).Concat(model.Graph.Output.Select(o => o.Name)), arguments.Integer("max_samples"), context))
+            model, QdqPlanner.Candidates(graph, nodes).Concat(MaskRules.Wanted(graph, nodes)).Concat(model.Graph.Output.Select(o => o.Name)), arguments.Integer("max_samples"), context))
         {
             ranges = RangeRules.Adjust(graph, nodes, calibrator.Ranges(StaticParameters.Settings(arguments)));
             judge = OutputJudge.Capture(model, calibrator, arguments.Integer("judged_samples"), context);

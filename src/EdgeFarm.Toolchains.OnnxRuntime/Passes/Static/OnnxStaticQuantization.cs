@@ -23,7 +23,7 @@ public sealed class OnnxStaticQuantization : OnnxPass
     // The least range that Qualcomm's provider computes with.
     private const float QnnLeastRange = 1e-4f;
 
-    private static readonly HashSet<string> QnnLeft = new(StringComparer.Ordinal) { "Cast", "If", "Loop", "Scan", "Constant", "Shape", "Size" };
+    private static readonly HashSet<string> QnnLeft = new(StringComparer.Ordinal) { "Cast", "If", "Loop", "Scan", "Constant", "Shape", "Size", "QuantizeLinear", "DequantizeLinear" };
 
     /// <inheritdoc/>
     public override string Type => "OnnxStaticQuantization";
@@ -84,7 +84,7 @@ public sealed class OnnxStaticQuantization : OnnxPass
         OutputJudge judge;
         int samples;
         var outputs = model.Graph.Output.Select(o => o.Name);
-        using (var calibrator = Calibrator.Create(model, QdqPlanner.Candidates(graph, nodes).Concat(outputs), arguments.Integer("max_samples"), context))
+        using (var calibrator = Calibrator.Create(model, QdqPlanner.Candidates(graph, nodes).Concat(MaskRules.Wanted(graph, nodes)).Concat(outputs), arguments.Integer("max_samples"), context))
         {
             ranges = RangeRules.Adjust(graph, nodes, calibrator.Ranges(StaticParameters.Settings(arguments)));
             samples = calibrator.SampleCount;

@@ -23,6 +23,7 @@ internal sealed class QdqPlanner
     private readonly Dictionary<string, TensorPlan> _plans = new(StringComparer.Ordinal);
     private readonly HashSet<NodeProto> _removed = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<string, int> _reads = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, int> _copies = new(StringComparer.Ordinal);
 
     /// <summary>Prepares a plan.</summary>
     /// <param name="graph">The graph.</param>
@@ -119,6 +120,7 @@ internal sealed class QdqPlanner
         {
             if (IsFloatConstant(input))
             {
+                // Integer kernels take no stack of matrices with scales per column.
                 var matrix = _graph.Constant(input)!.Dims.Count == 2;
                 Constant(input, matrix && input == node.Input[1] && _options.HasChannels(node, input) ? 1 : null, asActivation: false);
             }
@@ -162,7 +164,8 @@ internal sealed class QdqPlanner
         }
 
         if (!_options.KeepRemovableActivations && !_options.ActivationSymmetric && producer is ActivationPlan && _calibrated.Contains(output)
-            && _reads[input] == 1 && !_graph.IsOutput(input) && _graph.Producer(input) is not null && !_removed.Contains(_graph.Producer(input)!))
+            && _reads[input] == 1 && !_graph.IsOutput(input) && _graph.Producer(input) is not null && !_removed.Contains(_graph.Producer(input)!)
+            && CutsAtZero(node) && !_graph.Readers(output).Any(r => GraphOrder.Subgraphs(r).Any()))
         {
             _plans.Remove(input);
             _plans.TryAdd(output, new ActivationPlan(output));
@@ -171,6 +174,23 @@ internal sealed class QdqPlanner
         }
 
         return Outputs(node) ? null : "its output has no bounds";
+    }
+
+    // Codes always reach 0: what lies between it and a bound on the same side of it would come through. Bounds that are not known yet are
+    // taken for such.
+    private bool CutsAtZero(NodeProto node)
+    {
+        return node.OpType == "Relu" || (Bound(1, low: true) && Bound(2, low: false));
+
+        bool Bound(int input, bool low)
+        {
+            if (node.Input.Count <= input || node.Input[input].Length == 0)
+            {
+                return true;
+            }
+
+            return IsFloatConstant(node.Input[input]) && OnnxTensors.ToFloats(_graph.Constant(node.Input[input])!)[0] is var bound && (low ? bound <= 0 : bound >= 0);
+        }
     }
 
     private string? Move(NodeProto node)
@@ -241,7 +261,7 @@ internal sealed class QdqPlanner
 
     private bool Activation(string name)
     {
-        if (_plans.ContainsKey(name))
+        if (_plans.ContainsKey(name) || IsQuantized(name))
         {
             return true;
         }
@@ -255,6 +275,11 @@ internal sealed class QdqPlanner
         return true;
     }
 
+    // In a model that has pairs already: a second one would round again.
+    private bool IsQuantized(string name) =>
+        _graph.Producer(name)?.OpType == "DequantizeLinear"
+        || (!_graph.IsOutput(name) && _graph.Readers(name) is { Count: > 0 } readers && readers.All(r => r.OpType == "QuantizeLinear"));
+
     private void Constant(string name, int? axis, bool asActivation, DataType? fixedType = null)
     {
         if (!_plans.TryGetValue(name, out var known) || (known is ConstantPlan { Axis: not null } && axis is null))
@@ -263,7 +288,19 @@ internal sealed class QdqPlanner
         }
     }
 
-    private void Bias(NodeProto node, string name) => _plans.TryAdd(name, new BiasPlan(name, node.Input[0], _types.Of(node), node.Input[1]));
+    // A bias has the scales of what its operator multiplies: one that several read gets a copy for each.
+    private void Bias(NodeProto node, string name)
+    {
+        if (_plans.TryGetValue(name, out var known) && (known is not BiasPlan bias || bias.Input != node.Input[0] || bias.Weight != node.Input[1]))
+        {
+            var copy = _graph.Constant(name)!.Clone();
+            _copies[name] = _copies.GetValueOrDefault(name, -1) + 1;
+            copy.Name = _graph.UniqueName(FormattableString.Invariant($"{name}{_copies[name]}"));
+            name = node.Input[2] = _graph.AddInitializer(copy);
+        }
+
+        _plans.TryAdd(name, new BiasPlan(name, node.Input[0], _types.Of(node), node.Input[1]));
+    }
 
     private bool IsFloatConstant(string name) =>
         _graph.Constant(name) is { } tensor && tensor.DataType == (int)DataType.Float && OnnxTensors.ElementCount(tensor.Dims) > 0

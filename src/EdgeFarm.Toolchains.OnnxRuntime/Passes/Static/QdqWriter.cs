@@ -1,5 +1,6 @@
 using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
+using EdgeFarm.Core.Jobs;
 using EdgeFarm.ModelFormats.Onnx;
 using EdgeFarm.ModelFormats.Onnx.Graphs;
 using EdgeFarm.ModelFormats.Onnx.Proto;
@@ -225,6 +226,12 @@ internal sealed class QdqWriter
         var values = OnnxTensors.Floats(tensor);
         var range = Range(plan, type);
         var scales = WeightScales(plan, tensor, values, range);
+        if (_options.MinimumRealRange > 0 && Math.Abs(TensorPrimitives.MaxMagnitude(values)) is > 1e-30f and var most && scales.All(s => most < s.Scale / 2))
+        {
+            throw new FailureException(Failure.Unsupported(FormattableString.Invariant(
+                $"'{plan.Name}' holds values up to {most:G3} only: a range of at least {_options.MinimumRealRange:G3} makes zeros of them; leave out what reads it with nodes_to_exclude")));
+        }
+
         var inner = plan.Axis is { } axis ? (int)tensor.Dims.Skip(axis + 1).Aggregate(1L, (a, d) => a * d) : values.Length;
         var codes = _raisedScales.ContainsKey(plan.Name)
             ? QuantCodes.Quantize(values, scales, inner, range)
@@ -260,7 +267,7 @@ internal sealed class QdqWriter
     // A bias has the product of two scales. Where that is too small for its value in 32 bits, the weight's scale gives way.
     private void RaiseWeightScale(BiasPlan bias)
     {
-        if (_plans.GetValueOrDefault(bias.Weight) is not ConstantPlan { AsActivation: false } weight || !Range(weight, default).Symmetric)
+        if (!_plans.ContainsKey(bias.Input) || _plans.GetValueOrDefault(bias.Weight) is not ConstantPlan { AsActivation: false } weight || !Range(weight, default).Symmetric)
         {
             return;
         }
@@ -320,7 +327,7 @@ internal sealed class QdqWriter
             _graph.UniqueName($"{plan.Name}_quantized_zero_point"), DataType.Int32, scales.Length == 1 ? [] : dims, new byte[scales.Length * sizeof(int)]));
         var codesName = _graph.AddInitializer(OnnxTensors.Create(
             _graph.UniqueName($"{plan.Name}_quantized"), DataType.Int32, [.. tensor.Dims], MemoryMarshal.AsBytes(codes.AsSpan()).ToArray()));
-        var view = Dequantize(plan.Name, codesName, new Parameters(scaleName, zeroName, scales), _graph.UniqueName($"{plan.Name}_DequantizeLinear_Output"), scales.Length == 1 ? null : 0);
+        var view = Dequantize(plan.Name, codesName, new Parameters(scaleName, zeroName, scales), _graph.UniqueName($"{plan.Name}_DequantizeLinear_Output"), scales.Length == 1 ? null : tensor.Dims.Count - 1);
         _views[(plan.Name, DataType.Int32)] = () => view;
     }
 

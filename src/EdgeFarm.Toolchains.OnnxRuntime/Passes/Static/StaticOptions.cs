@@ -81,11 +81,11 @@ internal sealed record StaticOptions
     /// <summary>Range of an activation's codes.</summary>
     public QuantRange Activation(DataType type) => QuantRange.Of(type, ActivationSymmetric, reduce: false);
 
-    /// <summary>Range of a weight's codes: signed types are symmetric; for Qualcomm all with a scale per channel are, because it takes no others.</summary>
+    /// <summary>Range of a weight's codes: signed types are symmetric, and all with a scale per channel, because integer kernels take one zero point.</summary>
     public QuantRange Weight(string tensor, bool perChannel)
     {
         var type = Override(tensor) ?? WeightType;
-        return QuantRange.Of(type, IsSigned(type) || (Flavour == Flavour.Qnn && perChannel), ReduceRange);
+        return QuantRange.Of(type, IsSigned(type) || perChannel, ReduceRange);
     }
 
     /// <summary>Whether a weight gets a scale per channel on this operator. Qualcomm takes 4-bit convolution weights in no other way.</summary>

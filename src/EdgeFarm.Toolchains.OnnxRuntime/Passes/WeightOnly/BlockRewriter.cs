@@ -229,8 +229,13 @@ internal sealed class BlockRewriter
         }
 
         var label = PassNodes.Label(node);
-        var gather = NodeAttributes.Create(
-                "GatherBlockQuantized", _graph.UniqueName($"{label}_Q{_format.Bits}"), [stored.Codes, node.Input[1], stored.Scales], [node.Output[0]], Domain)
+        List<string> inputs = [stored.Codes, node.Input[1], stored.Scales];
+        if (stored.Zeros is not null)
+        {
+            inputs.Add(stored.Zeros);
+        }
+
+        var gather = NodeAttributes.Create("GatherBlockQuantized", _graph.UniqueName($"{label}_Q{_format.Bits}"), inputs, [node.Output[0]], Domain)
             .With("block_size", (long)_format.BlockSize).With("gather_axis", 0L).With("quantize_axis", 1L);
         if (_format.Bits == 8)
         {
@@ -340,14 +345,21 @@ internal sealed class BlockRewriter
 
     private Stored StoreTable(TensorProto table, int rows, int columns)
     {
-        var (data, scaleValues) = TableQuantizer.Quantize(OnnxTensors.FloatMemory(table), rows, columns, _format, _context.Threads);
+        var (data, scaleValues, zeroValues) = TableQuantizer.Quantize(OnnxTensors.FloatMemory(table), rows, columns, _format, _context.Threads);
         var (codes, scales) = (_graph.UniqueName($"{table.Name}_Q{_format.Bits}"), _graph.UniqueName($"{table.Name}_scales"));
+        var zeros = zeroValues is null ? null : _graph.UniqueName($"{table.Name}_zero_points");
+        var type = (_format.Bits, _format.Symmetric) switch { (4, true) => DataType.Int4, (4, false) => DataType.Uint4, _ => DataType.Uint8 };
         List<TensorProto> tensors =
         [
-            OnnxTensors.Create(codes, _format.Bits == 4 ? DataType.Int4 : DataType.Uint8, [rows, columns], data),
+            OnnxTensors.Create(codes, type, [rows, columns], data),
             OnnxTensors.Create(scales, [rows, _format.Blocks(columns)], scaleValues),
         ];
-        return Keep(new BlockTable(table, _format, codes, scales), tensors, new Stored(codes, scales, null, rows, columns, null));
+        if (zeroValues is not null)
+        {
+            tensors.Add(OnnxTensors.Create(zeros!, type, [rows, _format.Blocks(columns)], zeroValues));
+        }
+
+        return Keep(new BlockTable(table, _format, codes, scales, zeros), tensors, new Stored(codes, scales, zeros, rows, columns, null));
     }
 
     private Stored Keep(QuantizedWeight evidence, List<TensorProto> tensors, Stored stored)
