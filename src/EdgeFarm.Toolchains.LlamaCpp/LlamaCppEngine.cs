@@ -56,7 +56,7 @@ public sealed class LlamaCppEngine : IToolchainEngine
                 (JobKind.Optimize, LlamaCppDescriptor.ConversionPass) => Convert(job, parameters, hooks),
                 (JobKind.Optimize, LlamaCppDescriptor.QuantizationPass) => Quantize(job, parameters, hooks),
                 (JobKind.Optimize, LlamaCppDescriptor.ImportanceMatrixPass) => ImportanceMatrix(job, parameters, hooks),
-                (JobKind.Benchmark, IToolchainEngine.ProveDevice) => LlamaDeviceProof.Run(job.DeviceId, hooks: hooks) is { } failure ? failure : new EngineResult { Result = new JobResult() },
+                (JobKind.Benchmark, UnprovenDevice.Proof) => LlamaDeviceProof.Run(job.DeviceId, hooks: hooks) is { } failure ? failure : new EngineResult { Result = new JobResult() },
                 (JobKind.Benchmark, _) => Benchmark(job, parameters, hooks),
                 (JobKind.Evaluate, LlamaCppDescriptor.PerplexityOperation) => Perplexity(job, parameters, hooks),
                 _ => Failure.Unsupported($"llama.cpp has no operation {job.Kind} {job.Operation}"),

@@ -22,18 +22,19 @@ public interface IToolchainEngine
     /// process becomes Crashed. Outputs are written below <see cref="JobContext.OutputDirectory"/> and named in the result.
     /// </summary>
     Outcome<EngineResult> Run(JobContext job, CancellationToken cancellationToken);
+}
 
+/// <summary>A device that a worker advertises only after a job <see cref="Proof"/> succeeded on it.</summary>
+/// <param name="Id">Id of the device.</param>
+/// <param name="Advice">What to do where it does not compute.</param>
+public sealed record UnprovenDevice(string Id, string Advice)
+{
     /// <summary>
     /// Operation of a job that computes something small on its device and compares it with what is known. Drivers that are too old end the
     /// process at the first kernel, after they listed the device without a word, so a probe cannot tell.
     /// </summary>
-    const string ProveDevice = "ProveDevice";
+    public const string Proof = "ProveDevice";
 }
-
-/// <summary>A device that a worker advertises only after a job <see cref="IToolchainEngine.ProveDevice"/> succeeded on it.</summary>
-/// <param name="Id">Id of the device.</param>
-/// <param name="Advice">What to do where it does not compute.</param>
-public sealed record UnprovenDevice(string Id, string Advice);
 
 /// <summary>What a probe found.</summary>
 /// <param name="Toolchain">Build and passes; null when it only measures.</param>

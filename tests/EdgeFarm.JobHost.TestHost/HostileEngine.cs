@@ -41,12 +41,12 @@ internal sealed partial class HostileEngine : IToolchainEngine
         {
             case "Write":
                 return Write(job);
-            case IToolchainEngine.ProveDevice when job.DeviceId == "gpu:1":
+            case UnprovenDevice.Proof when job.DeviceId == "gpu:1":
                 job.Log("driver error: the kernel was made by a newer toolchain");
                 job.Log("the process ends");
                 Abort();
                 break;
-            case IToolchainEngine.ProveDevice:
+            case UnprovenDevice.Proof:
                 return new EngineResult { Result = new JobResult() };
             case "Refuse":
                 return Failure.Unsupported("this engine refuses");

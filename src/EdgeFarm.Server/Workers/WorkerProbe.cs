@@ -67,7 +67,7 @@ public static class WorkerProbe
         var job = new JobHostJob
         {
             Kind = JobKind.Benchmark,
-            Operation = IToolchainEngine.ProveDevice,
+            Operation = UnprovenDevice.Proof,
             Parameters = ImmutableSortedDictionary<string, string>.Empty,
             Inputs = ImmutableSortedDictionary<string, InputFile>.Empty,
             OutputDirectory = Directory.CreateDirectory(Path.Combine(scratch.Work, $"proof-{Guid.NewGuid():n}")).FullName,
