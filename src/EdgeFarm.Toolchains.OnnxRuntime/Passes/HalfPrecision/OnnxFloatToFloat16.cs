@@ -59,6 +59,7 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
         var notes = new List<string>();
         var blockedTypes = arguments.Names("op_block_list").ToHashSet(StringComparer.Ordinal);
         var blockedNames = new NodeFilter(null, [], arguments.Names("node_block_list"));
+        var operators = new HalfOperators(model, half);
         var blocked = new Dictionary<NodeProto, string>();
         foreach (var node in model.Graph.Node)
         {
@@ -69,6 +70,10 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
             else if (blockedNames.Refusal(node) is { } refusal)
             {
                 blocked[node] = refusal;
+            }
+            else if (operators.Refusal(node) is { } impossible)
+            {
+                blocked[node] = impossible;
             }
         }
 
@@ -82,7 +87,7 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
         converter.Run();
         if (converter.Changed.Count == 0)
         {
-            throw new FailureException(Failure.Unsupported($"{Type} converted nothing: the model holds no float32 weights or arithmetic"));
+            throw new FailureException(Failure.Unsupported($"{Type} converted nothing: the model holds no float32 weights or arithmetic{Kept(blocked)}"));
         }
 
         GraphCleanup.RemoveDead(model);
@@ -94,6 +99,9 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
         return new PassReport(
             Type, arguments.Values, converter.Changed, [.. blocked.Select(b => new SkippedOp(PassNodes.Label(b.Key), b.Key.OpType, b.Value))], notes);
     }
+
+    private static string Kept(Dictionary<NodeProto, string> blocked) =>
+        blocked.Count == 0 ? "" : $" but what stays float32: {string.Join("; ", blocked.Take(3).Select(b => $"{PassNodes.Label(b.Key)} ({b.Value})"))}{(blocked.Count > 3 ? $" and {blocked.Count - 3} more" : "")}";
 
     // Variances of a normalization can be so small that float16 has only zero for them, and a mask's constant so large that it is clamped.
     private static void KeepUnfit(OnnxModel model, DataType half, Dictionary<NodeProto, string> blocked, bool tooLarge)
