@@ -145,8 +145,8 @@ public sealed class HalfPrecisionTests : IDisposable
     public void What_computes_in_integers_stays_as_it_is(string type)
     {
         var report = Chain(TestFiles.Digits, new PassStep("OnnxStaticQuantization", new Dictionary<string, string> { ["op_types_to_quantize"] = "Conv" }), Half(type));
-        Assert.Contains(report.Skipped, s => s.Op == "Conv" && s.Reason.Contains("integers", StringComparison.Ordinal));
-        Assert.Contains(report.Changed, c => c.Op is "Gemm" or "MatMul");
+        Assert.Contains(report.Skipped, s => s.OpType == "Conv" && s.Reason.Contains("integers", StringComparison.Ordinal));
+        Assert.Contains(report.Changed, c => c.OpType is "Gemm" or "MatMul");
         using var model = TestFiles.Load(_directory["out.onnx"]);
         var cast = model.Graph.Node.Where(n => n.OpType == "Cast").SelectMany(n => n.Output).ToHashSet();
         Assert.DoesNotContain(model.Graph.Node, n => n.OpType == "Conv" && n.Input.Any(cast.Contains));
