@@ -59,6 +59,11 @@ public sealed class HalfPrecisionTests : IDisposable
         var report = Optimize(_directory["in.onnx"]);
         Assert.Equal(["b", "c"], report.Skipped.Select(s => s.Node));
         Assert.True(Sqnr(_directory["in.onnx"]) > 50);
+        Assert.DoesNotContain(report.Notes, n => n.Contains("infinities", StringComparison.Ordinal));
+
+        proto.Graph.Output[0].Name = "q";
+        Assert.True(OnnxModel.Wrap(proto).Save(_directory["in.onnx"]).IsOk);
+        Assert.Contains(Optimize(_directory["in.onnx"], ("keep_io_types", "false")).Notes, n => n.Contains("output 'q'", StringComparison.Ordinal));
     }
 
     [Theory]

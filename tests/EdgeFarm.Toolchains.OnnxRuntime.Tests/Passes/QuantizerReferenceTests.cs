@@ -78,7 +78,8 @@ public sealed class QuantizerReferenceTests : IDisposable
     [InlineData("legacy9", 55)]
     public void Half_precision_loads_and_is_near_the_float_model(string model, double least)
     {
-        foreach (var settings in (string[])["", "keep_io_types=false", "op_block_list=Softmax;LayerNormalization;Conv"])
+        // One of the outputs of weird_weights17 has values that float16 has not.
+        foreach (var settings in (string[])["", "op_block_list=Softmax;LayerNormalization;Conv", .. model == "weird_weights17" ? (string[])[] : ["keep_io_types=false"]])
         {
             var own = Sqnr(model, Optimize(model, "OnnxFloatToFloat16", settings));
             Assert.True(own >= least, $"{settings}: {own} dB");

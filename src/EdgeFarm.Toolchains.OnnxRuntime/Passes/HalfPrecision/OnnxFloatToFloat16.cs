@@ -80,7 +80,7 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
         KeepUnfit(model, half, blocked, tooLarge: arguments.Flag("find_overflow"));
         if (half == DataType.Float16 && arguments.Flag("find_overflow"))
         {
-            FindOverflow(model, half, context, blocked, notes);
+            FindOverflow(model, half, context, blocked, arguments.Flag("keep_io_types"), notes);
         }
 
         var converter = new HalfConverter(model, half, arguments.Flag("keep_io_types"), blocked.Keys.ToHashSet<NodeProto>(ReferenceEqualityComparer.Instance), context);
@@ -137,7 +137,7 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
             : null;
     }
 
-    private static void FindOverflow(OnnxModel model, DataType half, PassContext context, Dictionary<NodeProto, string> blocked, List<string> notes)
+    private static void FindOverflow(OnnxModel model, DataType half, PassContext context, Dictionary<NodeProto, string> blocked, bool keepIo, List<string> notes)
     {
         var types = ElementTypes.Infer(model);
         var outputs = model.Graph.Node.SelectMany(n => n.Output).Where(o => types.GetValueOrDefault(o) == DataType.Float);
@@ -147,14 +147,20 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
             var ranges = calibrator.Ranges(new CalibrationSettings(CalibrationMethod.MinMax));
             foreach (var node in model.Graph.Node.Where(n => !blocked.ContainsKey(n)))
             {
-                var values = node.Output.Concat(node.Input).Where(ranges.ContainsKey).Select(v => Math.Max(Math.Abs(ranges[v].Min), Math.Abs(ranges[v].Max)));
-                if (values.Any(v => v > HalfCodes.Largest(half)))
+                if (node.Output.Concat(node.Input).Any(Leaves))
                 {
                     blocked[node] = "its values leave float16's range on the samples";
                 }
             }
 
+            foreach (var output in model.Graph.Output.Where(o => !keepIo && Leaves(o.Name)))
+            {
+                notes.Add($"output '{output.Name}' leaves float16's range on the samples, so infinities are in it; keep_io_types=true gives it as float32");
+            }
+
             notes.Add($"looked for overflow on {calibrator.SampleCount} samples{(context.Calibration is null ? " of seeded random input" : "")}");
+
+            bool Leaves(string value) => ranges.TryGetValue(value, out var range) && Math.Max(Math.Abs(range.Min), Math.Abs(range.Max)) > HalfCodes.Largest(half);
         }
         catch (FailureException e) when (e.Failure.Type == FailureType.InvalidInput && context.Calibration is null)
         {
