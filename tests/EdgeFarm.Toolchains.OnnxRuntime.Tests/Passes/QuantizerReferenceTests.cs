@@ -100,8 +100,9 @@ public sealed class QuantizerReferenceTests : IDisposable
         var comparison = OutputJudge.Capture(source, calibrator, 8, context).Judge(changed);
         Assert.InRange(comparison.SqnrDb!.Value, 25, 100);
 
-        var request = new OnnxEvaluationRequest(path, Of("shared17", "fp32")) { SyntheticSamples = 2 };
-        Assert.True(OnnxEvaluation.Run(request).IsOk);
+        var request = new OnnxEvaluationRequest(path, Of("shared17", "fp32")) { DataPath = TestFiles.Reference("quantizers/shared17/eval.npz") };
+        var plain = OnnxEvaluation.Run(request);
+        Assert.True(plain.IsOk, plain.Failure?.Message);
         var precise = OnnxEvaluation.Run(request with { Settings = TestFiles.Precise });
         if (!precise.IsOk)
         {
