@@ -49,6 +49,8 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
 
         GraphCleanup.ConstantsToInitializers(model);
         GraphCleanup.DropInitializersFromInputs(model);
+        // Before weights are noted for the proof: what nothing reads is not in the result.
+        GraphCleanup.RemoveDead(model);
         var half = arguments.Text("dtype") == "float16" ? DataType.Float16 : DataType.Bfloat16;
         // Version 22 let convolution, pooling and their like take bfloat16.
         if (half == DataType.Bfloat16 && OpsetUpgrade.Raise(model, 22) is { Failure: { } failure })
@@ -90,7 +92,6 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
             throw new FailureException(Failure.Unsupported($"{Type} converted nothing: the model holds no float32 weights or arithmetic{Kept(blocked)}"));
         }
 
-        GraphCleanup.RemoveDead(model);
         if (converter.Clamped > 0)
         {
             notes.Add($"{converter.Clamped} values of weights lay beyond {(half == DataType.Float16 ? "±65504" : "its range")} and were clamped");
