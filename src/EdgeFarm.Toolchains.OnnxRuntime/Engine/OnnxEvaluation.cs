@@ -70,7 +70,7 @@ public static class OnnxEvaluation
         }
         catch (FailureException e)
         {
-            return e.Failure;
+            return Explain(e.Failure, request.Settings);
         }
         catch (OperationCanceledException)
         {
@@ -78,9 +78,16 @@ public static class OnnxEvaluation
         }
         catch (Exception e) when (OrtFailures.IsExpected(e))
         {
-            return OrtFailures.From(e, Path.GetFileName(request.ModelPath), "run");
+            return Explain(OrtFailures.From(e, Path.GetFileName(request.ModelPath), "run"), request.Settings);
         }
     }
+
+    // For exact products ONNX Runtime rewrites signed weights, and cannot load or run what it made of shared ones and of blocks.
+    private static Failure Explain(Failure failure, OrtSettings settings) =>
+        failure.Type == FailureType.InvalidInput && settings.Config.GetValueOrDefault("session.x64quantprecision") == "1"
+            && failure.Message.StartsWith("ONNX Runtime cannot", StringComparison.Ordinal)
+            ? new Failure(FailureType.Unsupported, failure.Message + "; x64_quant_precision is on, and ONNX Runtime does not have it for every model: evaluate without it")
+            : failure;
 
     private static OnnxEvaluationResult Evaluate(OnnxEvaluationRequest request, Action<string> log, CancellationToken cancellation)
     {

@@ -59,6 +59,11 @@ public sealed class HalfPrecisionTests : IDisposable
         var report = Optimize(_directory["in.onnx"]);
         Assert.Equal(["b", "c"], report.Skipped.Select(s => s.Node));
         Assert.True(Sqnr(_directory["in.onnx"]) > 50);
+        Assert.DoesNotContain(report.Notes, n => n.Contains("infinities", StringComparison.Ordinal));
+
+        proto.Graph.Output[0].Name = "q";
+        Assert.True(OnnxModel.Wrap(proto).Save(_directory["in.onnx"]).IsOk);
+        Assert.Contains(Optimize(_directory["in.onnx"], ("keep_io_types", "false")).Notes, n => n.Contains("output 'q'", StringComparison.Ordinal));
     }
 
     [Theory]
@@ -116,6 +121,52 @@ public sealed class HalfPrecisionTests : IDisposable
         Assert.Equal(type == "bfloat16", outcome.Value.NotLoaded is not null);
     }
 
+    [Theory]
+    [InlineData("Celu", "float16")]
+    [InlineData("Celu", "bfloat16")]
+    [InlineData("Shrink", "bfloat16")]
+    [InlineData("Einsum", "bfloat16")]
+    public void An_operator_that_the_standard_has_not_in_the_type_stays_float32_whatever_is_blocked(string op, string type)
+    {
+        var proto = new ModelProto { IrVersion = 8, Graph = new GraphProto { Name = "g" } };
+        proto.OpsetImport.Add(new OperatorSetIdProto { Domain = "", Version = 17 });
+        proto.Graph.Input.Add(Value("x"));
+        proto.Graph.Output.Add(Value("y"));
+        proto.Graph.Initializer.Add(OnnxTensors.Scalar("k", 1.5f));
+        proto.Graph.Node.Add(NodeAttributes.Create("Mul", "plain", ["x", "k"], ["p"]));
+        var node = NodeAttributes.Create(op, "odd", ["p"], ["q"]);
+        proto.Graph.Node.Add(op == "Einsum" ? node.With("equation", "i->i") : node);
+        proto.Graph.Node.Add(NodeAttributes.Create("Mul", "after", ["q", "k"], ["y"]));
+        Assert.True(OnnxModel.Wrap(proto).Save(_directory["in.onnx"]).IsOk);
+        var report = Optimize(_directory["in.onnx"], ("dtype", type), ("op_block_list", ""));
+        Assert.Equal("odd", report.Skipped.Single().Node);
+        Assert.Equal(["plain", "after"], report.Changed.Select(c => c.Node));
+    }
+
+    // A Cast between DequantizeLinear and QuantizeLinear would undo the integers' arithmetic; before version 19 their scales are float32.
+    [Theory]
+    [InlineData("float16")]
+    [InlineData("bfloat16")]
+    public void What_computes_in_integers_stays_as_it_is(string type)
+    {
+        var report = Chain(TestFiles.Digits, new PassStep("OnnxStaticQuantization", new Dictionary<string, string> { ["op_types_to_quantize"] = "Conv" }), Half(type));
+        Assert.Contains(report.Skipped, s => s.OpType == "Conv" && s.Reason.Contains("integers", StringComparison.Ordinal));
+        Assert.Contains(report.Changed, c => c.OpType is "Gemm" or "MatMul");
+        using var model = TestFiles.Load(_directory["out.onnx"]);
+        var cast = model.Graph.Node.Where(n => n.OpType == "Cast").SelectMany(n => n.Output).ToHashSet();
+        Assert.DoesNotContain(model.Graph.Node, n => n.OpType == "Conv" && n.Input.Any(cast.Contains));
+    }
+
+    [Fact]
+    public void Weights_in_blocks_are_scaled_in_half_precision()
+    {
+        Chain(TestFiles.Reference("quantizers/shared17/fp32.onnx"), new PassStep("OnnxMatMulNBits", new Dictionary<string, string> { ["quant_format"] = "QDQ" }), Half("float16"));
+        using var model = TestFiles.Load(_directory["out.onnx"]);
+        var scales = model.Graph.Node.Where(n => n.OpType == "DequantizeLinear").Select(n => model.Graph.Initializer.Single(t => t.Name == n.Input[1])).ToList();
+        Assert.NotEmpty(scales);
+        Assert.All(scales, s => Assert.Equal((int)DataType.Float16, s.DataType));
+    }
+
     [Fact]
     public void Bfloat16_is_written_and_proven_though_no_kernel_runs_it()
     {
@@ -132,11 +183,17 @@ public sealed class HalfPrecisionTests : IDisposable
         return new ValueInfoProto { Name = name, Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = (int)DataType.Float, Shape = shape } } };
     }
 
-    private PassReport Optimize(string source, params (string Key, string Value)[] parameters)
+    private static PassStep Half(string type) => new("OnnxFloatToFloat16", new Dictionary<string, string> { ["dtype"] = type });
+
+    private PassReport Optimize(string source, params (string Key, string Value)[] parameters) =>
+        Chain(source, new PassStep("OnnxFloatToFloat16", parameters.ToDictionary(p => p.Key, p => p.Value)));
+
+    // The last pass's report.
+    private PassReport Chain(string source, params PassStep[] steps)
     {
-        var outcome = OnnxOptimizer.Run(new OnnxOptimizeRequest(source, _directory["out.onnx"], [new PassStep("OnnxFloatToFloat16", parameters.ToDictionary(p => p.Key, p => p.Value))]));
+        var outcome = OnnxOptimizer.Run(new OnnxOptimizeRequest(source, _directory["out.onnx"], steps));
         Assert.True(outcome.IsOk, outcome.Failure?.Message);
-        return outcome.Value.Passes[0];
+        return outcome.Value.Passes[^1];
     }
 
     private double Sqnr(string baseline)

@@ -1,7 +1,11 @@
+using EdgeFarm.Core.Jobs;
 using EdgeFarm.ModelFormats.Onnx;
 using EdgeFarm.ModelFormats.Onnx.Proto;
+using EdgeFarm.Toolchains.OnnxRuntime.Calibration;
+using EdgeFarm.Toolchains.OnnxRuntime.Engine;
 using EdgeFarm.Toolchains.OnnxRuntime.Optimize;
 using EdgeFarm.Toolchains.OnnxRuntime.Passes;
+using EdgeFarm.Toolchains.OnnxRuntime.Passes.Static;
 using static EdgeFarm.ModelFormats.Onnx.Proto.TensorProto.Types;
 
 namespace EdgeFarm.Toolchains.OnnxRuntime.Tests.Passes;
@@ -59,6 +63,53 @@ public sealed class QuantizerReferenceTests : IDisposable
     [InlineData("init_inputs12", "OnnxStaticQuantization", "per_channel=true", 30)]
     public void What_the_reference_refuses_or_writes_wrong_is_taken(string model, string pass, string settings, double least) =>
         Assert.True(Sqnr(model, Optimize(model, pass, settings)) >= least, $"{Sqnr(model, _directory["out.onnx"])} dB");
+
+    // Masks of float's lowest number, weights beyond float16's range, results of blocked nodes that leave the graph, scales and factors that are
+    // float32 by definition, initializers among the inputs.
+    [Theory]
+    [InlineData("gpt2_14", 60)]
+    [InlineData("llama17", 55)]
+    [InlineData("weird_weights17", 50)]
+    [InlineData("big_range17", 50)]
+    [InlineData("init_inputs12", 60)]
+    [InlineData("movers17", 60)]
+    [InlineData("outputs13", 55)]
+    [InlineData("already_qdq17", 55)]
+    [InlineData("legacy9", 55)]
+    public void Half_precision_loads_and_is_near_the_float_model(string model, double least)
+    {
+        // One of the outputs of weird_weights17 has values that float16 has not.
+        foreach (var settings in (string[])["", "op_block_list=Softmax;LayerNormalization;Conv", .. model == "weird_weights17" ? (string[])[] : ["keep_io_types=false"]])
+        {
+            var own = Sqnr(model, Optimize(model, "OnnxFloatToFloat16", settings));
+            Assert.True(own >= least, $"{settings}: {own} dB");
+        }
+    }
+
+    // ONNX Runtime 1.31 makes of a signed weight in blocks, with session.x64quantprecision=1, what it then does not run.
+    [Theory]
+    [InlineData("true")]
+    [InlineData("false")]
+    public void Blocks_of_8_bits_are_judged_with_exact_products_or_without(string symmetric)
+    {
+        var path = Optimize("shared17", "OnnxMatMulNBits", $"bits=8,block_size=32,quant_format=QDQ,is_symmetric={symmetric}");
+        var context = new PassContext { Calibration = CalibrationData.Load(TestFiles.Reference("quantizers/shared17/calib.npz")).Value, Threads = 1 };
+        using var source = TestFiles.Load(Of("shared17", "fp32"));
+        using var changed = TestFiles.Load(path);
+        using var calibrator = Calibrator.Create(source, source.Graph.Output.Select(o => o.Name), 8, context);
+        var comparison = OutputJudge.Capture(source, calibrator, 8, context).Judge(changed);
+        Assert.InRange(comparison.SqnrDb!.Value, 25, 100);
+
+        var request = new OnnxEvaluationRequest(path, Of("shared17", "fp32")) { DataPath = TestFiles.Reference("quantizers/shared17/eval.npz") };
+        var plain = OnnxEvaluation.Run(request);
+        Assert.True(plain.IsOk, plain.Failure?.Message);
+        var precise = OnnxEvaluation.Run(request with { Settings = TestFiles.Precise });
+        if (!precise.IsOk)
+        {
+            Assert.Equal(FailureType.Unsupported, precise.Failure!.Type);
+            Assert.Contains("x64_quant_precision", precise.Failure.Message, StringComparison.Ordinal);
+        }
+    }
 
     public void Dispose() => _directory.Dispose();
 

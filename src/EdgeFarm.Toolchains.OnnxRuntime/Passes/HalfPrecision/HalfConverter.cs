@@ -19,7 +19,7 @@ internal sealed class HalfConverter(OnnxModel model, DataType half, bool keepIo,
     private static readonly Dictionary<string, int[]> FloatInputs = new(StringComparer.Ordinal)
     {
         ["Resize"] = [1, 2],
-        ["QuantizeLinear"] = [1],
+        ["Upsample"] = [1],
         ["GroupQueryAttention"] = [7, 8],
     };
 
@@ -121,7 +121,7 @@ internal sealed class HalfConverter(OnnxModel model, DataType half, bool keepIo,
 
     private void Retarget(NodeProto node)
     {
-        foreach (var name in new[] { "to", "dtype", "output_datatype" })
+        foreach (var name in new[] { "to", "dtype", "output_dtype", "output_datatype" })
         {
             if (node.Find(name) is { I: (long)DataType.Float } type)
             {

@@ -49,6 +49,8 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
 
         GraphCleanup.ConstantsToInitializers(model);
         GraphCleanup.DropInitializersFromInputs(model);
+        // Before weights are noted for the proof: what nothing reads is not in the result.
+        GraphCleanup.RemoveDead(model);
         var half = arguments.Text("dtype") == "float16" ? DataType.Float16 : DataType.Bfloat16;
         // Version 22 let convolution, pooling and their like take bfloat16.
         if (half == DataType.Bfloat16 && OpsetUpgrade.Raise(model, 22) is { Failure: { } failure })
@@ -59,6 +61,7 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
         var notes = new List<string>();
         var blockedTypes = arguments.Names("op_block_list").ToHashSet(StringComparer.Ordinal);
         var blockedNames = new NodeFilter(null, [], arguments.Names("node_block_list"));
+        var operators = new HalfOperators(model, half);
         var blocked = new Dictionary<NodeProto, string>();
         foreach (var node in model.Graph.Node)
         {
@@ -70,22 +73,25 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
             {
                 blocked[node] = refusal;
             }
+            else if (operators.Refusal(node) is { } impossible)
+            {
+                blocked[node] = impossible;
+            }
         }
 
         KeepUnfit(model, half, blocked, tooLarge: arguments.Flag("find_overflow"));
         if (half == DataType.Float16 && arguments.Flag("find_overflow"))
         {
-            FindOverflow(model, half, context, blocked, notes);
+            FindOverflow(model, half, context, blocked, arguments.Flag("keep_io_types"), notes);
         }
 
         var converter = new HalfConverter(model, half, arguments.Flag("keep_io_types"), blocked.Keys.ToHashSet<NodeProto>(ReferenceEqualityComparer.Instance), context);
         converter.Run();
         if (converter.Changed.Count == 0)
         {
-            throw new FailureException(Failure.Unsupported($"{Type} converted nothing: the model holds no float32 weights or arithmetic"));
+            throw new FailureException(Failure.Unsupported($"{Type} converted nothing: the model holds no float32 weights or arithmetic{Kept(blocked)}"));
         }
 
-        GraphCleanup.RemoveDead(model);
         if (converter.Clamped > 0)
         {
             notes.Add($"{converter.Clamped} values of weights lay beyond {(half == DataType.Float16 ? "±65504" : "its range")} and were clamped");
@@ -94,6 +100,9 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
         return new PassReport(
             Type, arguments.Values, converter.Changed, [.. blocked.Select(b => new SkippedOp(PassNodes.Label(b.Key), b.Key.OpType, b.Value))], notes);
     }
+
+    private static string Kept(Dictionary<NodeProto, string> blocked) =>
+        blocked.Count == 0 ? "" : $" but what stays float32: {string.Join("; ", blocked.Take(3).Select(b => $"{PassNodes.Label(b.Key)} ({b.Value})"))}{(blocked.Count > 3 ? $" and {blocked.Count - 3} more" : "")}";
 
     // Variances of a normalization can be so small that float16 has only zero for them, and a mask's constant so large that it is clamped.
     private static void KeepUnfit(OnnxModel model, DataType half, Dictionary<NodeProto, string> blocked, bool tooLarge)
@@ -129,7 +138,7 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
             : null;
     }
 
-    private static void FindOverflow(OnnxModel model, DataType half, PassContext context, Dictionary<NodeProto, string> blocked, List<string> notes)
+    private static void FindOverflow(OnnxModel model, DataType half, PassContext context, Dictionary<NodeProto, string> blocked, bool keepIo, List<string> notes)
     {
         var types = ElementTypes.Infer(model);
         var outputs = model.Graph.Node.SelectMany(n => n.Output).Where(o => types.GetValueOrDefault(o) == DataType.Float);
@@ -139,14 +148,20 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
             var ranges = calibrator.Ranges(new CalibrationSettings(CalibrationMethod.MinMax));
             foreach (var node in model.Graph.Node.Where(n => !blocked.ContainsKey(n)))
             {
-                var values = node.Output.Concat(node.Input).Where(ranges.ContainsKey).Select(v => Math.Max(Math.Abs(ranges[v].Min), Math.Abs(ranges[v].Max)));
-                if (values.Any(v => v > HalfCodes.Largest(half)))
+                if (node.Output.Concat(node.Input).Any(Leaves))
                 {
                     blocked[node] = "its values leave float16's range on the samples";
                 }
             }
 
+            foreach (var output in model.Graph.Output.Where(o => !keepIo && Leaves(o.Name)))
+            {
+                notes.Add($"output '{output.Name}' leaves float16's range on the samples, so infinities are in it; keep_io_types=true gives it as float32");
+            }
+
             notes.Add($"looked for overflow on {calibrator.SampleCount} samples{(context.Calibration is null ? " of seeded random input" : "")}");
+
+            bool Leaves(string value) => ranges.TryGetValue(value, out var range) && Math.Max(Math.Abs(range.Min), Math.Abs(range.Max)) > HalfCodes.Largest(half);
         }
         catch (FailureException e) when (e.Failure.Type == FailureType.InvalidInput && context.Calibration is null)
         {
