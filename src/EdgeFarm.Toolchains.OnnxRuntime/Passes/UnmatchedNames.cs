@@ -22,7 +22,7 @@ internal static class UnmatchedNames
         {
             if (OfNodes.Contains(parameter.Name))
             {
-                Add(parameter.Name, arguments.Names(parameter.Name), "node", () => [.. Nodes(model).Select(PassNodes.Label)]);
+                Add(parameter.Name, arguments.Names(parameter.Name), "node", () => [.. Nodes(model).Where(n => n.OpType != "Constant").Select(PassNodes.Label)]);
             }
             else if (parameter.Name == "tensor_types")
             {
