@@ -16,6 +16,7 @@ namespace EdgeFarm.Toolchains.OnnxRuntime;
 public sealed class OnnxRuntimeEngine : IToolchainEngine
 {
     private const string ModelName = "model", ModelFile = "model.onnx", TokenizerFile = "tokenizer.json", CalibrationName = "calibration", DataName = "data", BaselineName = "baseline";
+    private const string DimsPrefix = "dims.";
 
     // What a report names one by one; the rest is counted, so that a result stays small.
     private const int MaxListed = 500, MaxLayers = 20;
@@ -78,8 +79,9 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
         var directory = Path.Combine(job.OutputDirectory, ModelName);
         Directory.CreateDirectory(directory);
         var outcome = OnnxOptimizer.Run(
-            new OnnxOptimizeRequest(Model(job, ModelName), Path.Combine(directory, ModelFile), [new Passes.PassStep(job.Operation, job.Parameters)])
+            new OnnxOptimizeRequest(Model(job, ModelName), Path.Combine(directory, ModelFile), [new Passes.PassStep(job.Operation, job.Parameters.Where(p => !p.Key.StartsWith(DimsPrefix, StringComparison.Ordinal)).ToDictionary())])
             {
+                Dims = Dims(job),
                 Calibration = calibration,
                 Threads = job.AutoThreads,
                 Provider = job.DeviceId,
@@ -295,10 +297,10 @@ public sealed class OnnxRuntimeEngine : IToolchainEngine
     private static Dictionary<string, long[]> Dims(JobContext job)
     {
         var dims = new Dictionary<string, long[]>(StringComparer.Ordinal);
-        foreach (var (key, value) in job.Parameters.Where(p => p.Key.StartsWith("dims.", StringComparison.Ordinal)))
+        foreach (var (key, value) in job.Parameters.Where(p => p.Key.StartsWith(DimsPrefix, StringComparison.Ordinal)))
         {
             var shape = value.Split(',').Select(d => long.TryParse(d, NumberStyles.None, CultureInfo.InvariantCulture, out var dim) ? dim : -1).ToArray();
-            dims[key["dims.".Length..]] = shape.All(d => d > 0) ? shape
+            dims[key[DimsPrefix.Length..]] = shape.All(d => d > 0) ? shape
                 : throw new FailureException(Failure.InvalidInput($"{key} '{value}' is not a list of positive dimensions"));
         }
 

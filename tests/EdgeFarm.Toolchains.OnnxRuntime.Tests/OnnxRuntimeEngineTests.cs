@@ -60,6 +60,17 @@ public sealed class OnnxRuntimeEngineTests : IDisposable
     }
 
     [Fact]
+    public void A_pass_without_samples_takes_the_declared_shapes()
+    {
+        var made = Run(JobKind.Optimize, "OnnxStaticQuantization", Parameters(("dims.image", "3,1,8,8")), ("model", TestFiles.Digits));
+        Assert.Equal(["synthetic_input"], made.Result.Flags);
+
+        var failure = Try(JobKind.Optimize, "OnnxStaticQuantization", Parameters(("dims.image", "3,1,9,8")), "cpu", ("model", TestFiles.Digits)).Failure!;
+        Assert.Equal(FailureType.InvalidInput, failure.Type);
+        Assert.Contains("the declared [3, 1, 9, 8] does not fit", failure.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_pass_hands_the_models_tokenizer_on()
     {
         Directory.CreateDirectory(_directory["source"]);

@@ -1,4 +1,6 @@
+using System.Collections.Immutable;
 using System.CommandLine;
+using System.Globalization;
 using EdgeFarm.Cli.Client;
 using EdgeFarm.Cli.Local;
 
@@ -27,6 +29,11 @@ internal static class QuantizeCommand
         Description = "calibration data: tensors (.npz, .npy) for ONNX, a text for llama.cpp's importance matrix",
         HelpName = "PATH",
     };
+    private static readonly Option<string[]> Dims = new("--dims")
+    {
+        Description = "shape of an input that an ONNX model leaves open, for passes without calibration data, e.g. x=1,3,48,320; repeatable",
+        HelpName = "INPUT=SHAPE",
+    };
     private static readonly Option<string?> Imatrix = new("--imatrix") { Description = "llama.cpp: importance matrix in GGUF form", HelpName = "FILE" };
     private static readonly Option<string?> OutputType = new("--output-type") { Description = "llama.cpp: type of output.weight", HelpName = "T" };
     private static readonly Option<string?> EmbeddingType = new("--token-embedding-type") { Description = "llama.cpp: type of the token embeddings", HelpName = "T" };
@@ -44,7 +51,7 @@ internal static class QuantizeCommand
         terminal,
         "quantize",
         "make one form of a model on this machine, without a farm: the same bytes as a sweep makes",
-        [Model, Form, Output, Toolchain, Set, Calibration, Imatrix, OutputType, EmbeddingType, TensorType, Pure, AllowRequantize, LeaveOutput, PruneLayers],
+        [Model, Form, Output, Toolchain, Set, Calibration, Dims, Imatrix, OutputType, EmbeddingType, TensorType, Pure, AllowRequantize, LeaveOutput, PruneLayers],
         RunAsync);
 
     /// <summary>The parameters of <c>--set</c>.</summary>
@@ -60,6 +67,25 @@ internal static class QuantizeCommand
         var dot = name.IndexOf('.', StringComparison.Ordinal);
         return new LocalParameter(dot > 0 ? name[..dot] : null, name[(dot + 1)..], text[(equals + 1)..], $"--set {name}");
     });
+
+    /// <summary>The shapes of <c>--dims</c>.</summary>
+    public static ImmutableSortedDictionary<string, ImmutableArray<long>> ReadDims(IEnumerable<string> given)
+    {
+        var dims = ImmutableSortedDictionary.CreateBuilder<string, ImmutableArray<long>>(StringComparer.Ordinal);
+        foreach (var text in given)
+        {
+            var equals = text.LastIndexOf('=');
+            var shape = text[(equals + 1)..].Split(',').Select(d => int.TryParse(d, NumberStyles.None, CultureInfo.InvariantCulture, out var dim) ? (long)dim : 0).ToImmutableArray();
+            if (equals < 1 || shape.Any(d => d < 1))
+            {
+                throw new BadInputException($"--dims '{text}' must be an input and its positive dimensions, e.g. --dims x=1,3,48,320");
+            }
+
+            dims[text[..equals]] = shape;
+        }
+
+        return dims.ToImmutable();
+    }
 
     private static async Task<int> RunAsync(LocalContext context)
     {
@@ -87,7 +113,7 @@ internal static class QuantizeCommand
         using var model = await LocalModel.OpenAsync(arguments.GetValue(Model)!, context.Terminal, context.Cancellation);
         return await LocalForm.MakeAsync(
             context,
-            new LocalRequest(model.Input, arguments.GetValue(Toolchain), arguments.GetValue(Form)!, [.. parameters]),
+            new LocalRequest(model.Input, arguments.GetValue(Toolchain), arguments.GetValue(Form)!, [.. parameters]) { Dims = ReadDims(arguments.GetValue(Dims) ?? []) },
             arguments.GetValue(Output)!);
     }
 }

@@ -20,7 +20,11 @@ internal sealed record LocalParameter(string? Pass, string Name, string Value, s
 /// <param name="Toolchain">Id of the toolchain; null for the one that reads the model and knows the form.</param>
 /// <param name="Form">A named form, or the type of a pass.</param>
 /// <param name="Parameters">What the user set.</param>
-internal sealed record LocalRequest(LocalInput Model, string? Toolchain, string Form, ImmutableArray<LocalParameter> Parameters);
+internal sealed record LocalRequest(LocalInput Model, string? Toolchain, string Form, ImmutableArray<LocalParameter> Parameters)
+{
+    /// <summary>Shapes of dynamic inputs, by input name.</summary>
+    public ImmutableSortedDictionary<string, ImmutableArray<long>> Dims { get; init; } = ImmutableSortedDictionary.Create<string, ImmutableArray<long>>(StringComparer.Ordinal);
+}
 
 /// <summary>
 /// The jobs that make one form of one model, as the planner of sweeps plans them: what a sweep would make, a local verb makes alike.
@@ -61,7 +65,7 @@ internal sealed record LocalPlan(
         var spec = new SweepSpec(
             "local",
             ImmutableSortedDictionary<string, string>.Empty,
-            [new ModelSpec(Model, $"file:{request.Model.Path}", ImmutableSortedDictionary<string, ImmutableArray<long>>.Empty)],
+            [new ModelSpec(Model, $"file:{request.Model.Path}", request.Dims)],
             [.. inputs.Where(i => i.Key != Model).Select(i => new DataSetSpec(i.Key, $"file:{i.Value.Path}", null))],
             [recipe],
             [],

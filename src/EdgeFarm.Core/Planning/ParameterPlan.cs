@@ -25,7 +25,7 @@ internal sealed class ParameterPlan(SweepSpec spec, List<PlanError> errors)
             values[name] = given[0];
         }
 
-        AddShapes(values, model);
+        values.AddRange(Shapes(model));
         return values.ToImmutable();
     }
 
@@ -37,7 +37,7 @@ internal sealed class ParameterPlan(SweepSpec spec, List<PlanError> errors)
         EvaluationDescriptor evaluation, QualitySpec quality, int index, ModelSpec model, DataSetSpec? data)
     {
         var values = ParameterReader.Defaults(evaluation.Parameters);
-        AddShapes(values, model);
+        values.AddRange(Shapes(model));
         if (data?.Labels is { } labels)
         {
             values["labels"] = labels;
@@ -154,13 +154,9 @@ internal sealed class ParameterPlan(SweepSpec spec, List<PlanError> errors)
         return read;
     }
 
-    private static void AddShapes(ImmutableSortedDictionary<string, string>.Builder values, ModelSpec model)
-    {
-        foreach (var (name, shape) in model.Dims)
-        {
-            values[$"dims.{name}"] = string.Join(',', shape);
-        }
-    }
+    /// <summary>The declared shapes of a model's inputs as parameters: <c>dims.INPUT</c>.</summary>
+    public static IEnumerable<KeyValuePair<string, string>> Shapes(ModelSpec model) =>
+        model.Dims.Select(d => KeyValuePair.Create($"dims.{d.Key}", string.Join(',', d.Value)));
 
     private void Error(string path, string message)
     {

@@ -105,7 +105,7 @@ internal sealed partial class PlanBuilder
         {
             var data = evaluation.TakesData && quality.Data is { } set ? spec.Data.First(d => d.Id == set) : null;
             var baseline = forms.Baseline is { } found && runtime.Reads.Contains(found.Format) ? found : null;
-            if (evaluation.NeedsBaseline && (baseline is null || (form.IsBaseline && data?.Labels is null)))
+            if (evaluation.NeedsBaseline && (baseline is null || (form.IsBaseline && data is null)))
             {
                 continue;
             }

@@ -182,6 +182,11 @@ internal sealed partial class PlanBuilder(
                     ? InputSource.Of(AddPreparation(model, toolchain, preparation, parameter, step, producer, data), preparation.Output)
                     : InputSource.Of(sources[data])));
             }
+            else if (preparation is null)
+            {
+                // Without samples a pass makes its input itself, and needs the shapes as a benchmark does.
+                parameters = parameters.SetItems(ParameterPlan.Shapes(model));
+            }
 
             parameters = parameters.RemoveRange(preparation?.Parameters.Select(p => $"{parameter.Name}_{p.Name}") ?? []);
         }

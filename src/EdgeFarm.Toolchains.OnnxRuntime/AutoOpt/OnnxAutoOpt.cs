@@ -127,7 +127,7 @@ public sealed class OnnxAutoOpt : OnnxPass
         var wanted = arguments.Integer("judged_samples");
         if (context.Calibration is not { } data)
         {
-            var shapes = ModelInputs.Shapes(source, Dims(arguments.Text("dims")));
+            var shapes = ModelInputs.Shapes(source, arguments.Text("dims") is { Length: > 0 } dims ? Dims(dims) : context.Dims);
             return (FormJudge.Capture(source, SampleSource.Seeded(source, shapes, JudgedSeed, Math.Min(wanted, SyntheticSamples)), null, context.Cancellation), null);
         }
 

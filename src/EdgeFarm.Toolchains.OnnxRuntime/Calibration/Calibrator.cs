@@ -97,7 +97,20 @@ internal sealed class Calibrator : IDisposable
     public static SampleSource Samples(OrtSession session, PassContext context, int maxSamples) => context.Calibration is { } data
         ? SampleSource.From(session, data.Samples, maxSamples)
         : SampleSource.Seeded(
-            session, ModelInputs.Shapes(session, new Dictionary<string, long[]>()), 1, maxSamples > 0 ? Math.Min(maxSamples, SyntheticSamples) : SyntheticSamples);
+            session, Shapes(session, context), 1, maxSamples > 0 ? Math.Min(maxSamples, SyntheticSamples) : SyntheticSamples);
+
+    /// <summary>The shapes of random input: the declared ones of the inputs that are still there, else the model's.</summary>
+    private static IReadOnlyDictionary<string, long[]> Shapes(OrtSession session, PassContext context)
+    {
+        try
+        {
+            return ModelInputs.Shapes(session, context.Dims.Where(d => session.Inputs.Contains(d.Key)).ToDictionary());
+        }
+        catch (FailureException e) when (e.Failure.Type == FailureType.InvalidInput)
+        {
+            throw new FailureException(e.Failure with { Message = $"{e.Failure.Message}, or give calibration data" });
+        }
+    }
 
     /// <summary>Runs every sample and hands out each tensor's values. Values are valid during the call only.</summary>
     /// <param name="tensors">Names among <see cref="Tensors"/>.</param>

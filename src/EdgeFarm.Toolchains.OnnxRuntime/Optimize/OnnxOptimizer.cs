@@ -13,6 +13,9 @@ public sealed record OnnxOptimizeRequest(string ModelPath, string OutputPath, IR
     /// <summary>Calibration samples, for passes that need them.</summary>
     public CalibrationData? Calibration { get; init; }
 
+    /// <summary>Shapes of inputs, for the random input of passes that get no calibration samples.</summary>
+    public IReadOnlyDictionary<string, long[]> Dims { get; init; } = new Dictionary<string, long[]>();
+
     /// <summary>Threads that passes may use; 0 for the cores that this process may use.</summary>
     public int Threads { get; init; }
 
@@ -88,6 +91,7 @@ public static class OnnxOptimizer
             Cancellation = cancellation,
             Log = log,
             Calibration = request.Calibration,
+            Dims = request.Dims,
             Threads = request.Threads > 0 ? request.Threads : Math.Max(1, Environment.ProcessorCount),
             Provider = request.Provider,
             Progress = request.Progress,

@@ -38,7 +38,9 @@ public abstract class OnnxPass
     {
         try
         {
-            return Run(model, arguments, context);
+            var unmatched = UnmatchedNames.Of(model, Parameters, arguments);
+            var report = Run(model, arguments, context);
+            return unmatched.Count == 0 ? report : report with { Warnings = [.. report.Warnings, .. unmatched] };
         }
         catch (FailureException e)
         {
@@ -68,6 +70,9 @@ public sealed class PassContext
 
     /// <summary>Calibration samples; null where none were given.</summary>
     public CalibrationData? Calibration { get; init; }
+
+    /// <summary>Declared shapes of inputs, by name, for random input where no calibration samples were given.</summary>
+    public IReadOnlyDictionary<string, long[]> Dims { get; init; } = new Dictionary<string, long[]>();
 
     /// <summary>Threads that the pass may use, for its own arithmetic and for sessions; at least 1.</summary>
     public int Threads { get; init; } = Math.Max(1, Environment.ProcessorCount);

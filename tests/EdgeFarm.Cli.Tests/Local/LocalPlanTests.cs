@@ -1,4 +1,5 @@
 using EdgeFarm.Cli.Client;
+using EdgeFarm.Cli.Commands;
 using EdgeFarm.Cli.Local;
 using EdgeFarm.Server;
 
@@ -103,6 +104,20 @@ public sealed class LocalPlanTests : IDisposable
         var set = LocalPlan.Make(
             new LocalRequest(LocalInput.Open(Checkpoint()), null, "Q8_0", [new LocalParameter(null, "outtype", "f32", "--set outtype")]), BuiltInToolchains.Catalog);
         Assert.Equal("f32", set.Jobs[1].Parameters["outtype"]);
+    }
+
+    [Fact]
+    public void Shapes_of_inputs_are_read_and_reach_the_pass()
+    {
+        var dims = QuantizeCommand.ReadDims(["x=1,3,48,320", "a=b=2"]);
+        Assert.Equal("2", string.Join(',', dims["a=b"]));
+        var plan = LocalPlan.Make(new LocalRequest(LocalInput.Open(Write("m.onnx", "")), null, "static-int8", []) { Dims = dims }, BuiltInToolchains.Catalog);
+        Assert.Equal("1,3,48,320", plan.Jobs[^1].Parameters["dims.x"]);
+
+        foreach (var wrong in new[] { "x", "=1", "x=", "x=1,-1", "x=1,0", "x=1,b" })
+        {
+            Assert.Contains($"--dims '{wrong}' must be", Assert.Throws<BadInputException>(() => QuantizeCommand.ReadDims([wrong])).Message, StringComparison.Ordinal);
+        }
     }
 
     [Theory]

@@ -213,6 +213,19 @@ public sealed class PlannerTests
     }
 
     [Fact]
+    public void Shapes_reach_passes_that_could_take_samples_and_get_none()
+    {
+        var model = Model("ocr") with { Dims = ImmutableSortedDictionary<string, ImmutableArray<long>>.Empty.Add("x", [1, 3, 48, 320]) };
+
+        JobSpec Job(PassSpec pass) => Plan(Spec([model], [Chain("onnxruntime", "form", pass)]) with { Data = [new DataSetSpec("set", "file:set.npz", null)] })
+            .Jobs.Single(j => j.Kind == JobKind.Optimize);
+
+        Assert.Equal("1,3,48,320", Job(Pass("OnnxMatMulNBits")).Parameters["dims.x"]);
+        Assert.DoesNotContain("dims.x", Job(Pass("OnnxMatMulNBits", ("calibration", ["set"]))).Parameters.Keys);
+        Assert.DoesNotContain("dims.x", Job(Pass("OnnxDynamicQuantization")).Parameters.Keys);
+    }
+
+    [Fact]
     public void A_pair_that_cannot_be_served_is_left_out_and_a_model_without_recipe_is_an_error()
     {
         var plan = Plan(Spec([Model("tiny"), Model("ocr")], [Types("llama.cpp", "Q8_0"), Types("onnxruntime", "fp32")]));

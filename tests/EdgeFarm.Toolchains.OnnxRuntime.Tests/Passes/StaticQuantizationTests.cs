@@ -153,6 +153,15 @@ public sealed class StaticQuantizationTests : IDisposable
         Assert.Contains(model.Graph.Initializer, t => t.DataType == (int)ModelFormats.Onnx.Proto.TensorProto.Types.DataType.Uint8);
     }
 
+    [Theory]
+    [InlineData("nodes_to_exclude=/body/*;nonsense", "nodes_to_exclude: no node of the model is called 'nonsense'; it has ")]
+    [InlineData("tensor_types=image=uint8;wrong*=uint16", "tensor_types: no tensor of the model is called 'wrong*'; it has ")]
+    public void A_name_that_nothing_has_is_a_warning(string parameters, string expected)
+    {
+        var (outcome, _) = RunDigits(parameters);
+        Assert.StartsWith(expected, Assert.Single(outcome.Value.Passes[0].Warnings), StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Nodes_are_excluded_by_pattern_and_say_why()
     {
