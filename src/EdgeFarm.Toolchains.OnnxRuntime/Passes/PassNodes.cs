@@ -60,6 +60,8 @@ internal static class PassNodes
         var seen = skipped.Count == 0 ? "the model has no such node" : string.Join("; ", reasons);
         var inside = GraphBodies.Of(model.Graph).SelectMany(b => b[0].Node).Count(n => Weighted.Contains(n.OpType));
         var hint = inside == 0 ? "" : $"; {inside} nodes with weights stand inside If, Loop or Scan (enable_subgraph=true reaches them where a pass has it; OnnxPeepholeOptimizer with fixed_inputs decides branches beforehand)";
-        return new(Failure.Unsupported($"{pass} quantized nothing, because no {what} could be: {seen}{hint}"));
+        var convolutions = model.Graph.Node.Count(n => n.OpType is "Conv" or "ConvTranspose");
+        var instead = convolutions == 0 ? "" : $"; its {convolutions} convolutions are quantized by the static forms (static-int8), or dynamically with op_types_to_quantize=Conv";
+        return new(Failure.Unsupported($"{pass} quantized nothing, because no {what} could be: {seen}{instead}{hint}"));
     }
 }

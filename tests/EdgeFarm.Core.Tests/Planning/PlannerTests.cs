@@ -87,8 +87,16 @@ public sealed class PlannerTests
     }
 
     [Fact]
-    public void Labelled_data_makes_the_baseline_an_evaluation_too()
+    public void A_named_data_set_makes_the_baseline_an_evaluation_too()
     {
+        // Labels may also lie in the data itself (a CSV of files, query and passage sets).
+        var unlabelled = Spec([Model("digits")], [Types("onnxruntime", "dynamic-int8")]) with
+        {
+            Data = [new DataSetSpec("set", "file:pairs", null)],
+            Quality = [NoQuality with { Data = "set" }],
+        };
+        Assert.Equal(["fp32", "dynamic-int8"], Plan(unlabelled).Jobs.Where(j => j.Kind == JobKind.Evaluate).Select(j => j.Form!));
+
         var spec = Spec([Model("digits"), Model("ocr")], [Types("onnxruntime", "dynamic-int8")]) with
         {
             Data = [new DataSetSpec("set", "file:set.npz", "label")],
