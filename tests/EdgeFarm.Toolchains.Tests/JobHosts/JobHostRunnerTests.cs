@@ -48,8 +48,10 @@ public sealed class JobHostRunnerTests : IDisposable
 
         Assert.Null(run.Failure);
         Assert.Equal("hostile", run.Probe!.Toolchain!.Identity.Id);
-        Assert.Equal<string>(["cpu"], run.Probe.Runtime!.Devices);
-        Assert.Equal(PropertyValue.Of("test"), Assert.Single(run.Probe.Devices).Properties["gpu.vendor"]);
+        Assert.Equal<string>(["cpu", "gpu:0", "gpu:1"], run.Probe.Runtime!.Devices);
+        Assert.Equal(["gpu:0", "gpu:1"], run.Probe.Devices.Select(d => d.Id));
+        Assert.All(run.Probe.Devices, d => Assert.Equal(PropertyValue.Of("test"), d.Properties["gpu.vendor"]));
+        Assert.Equal([new UnprovenDevice("gpu:0", "Nothing to do."), new UnprovenDevice("gpu:1", "Update the driver.")], run.Probe.Unproven);
     }
 
     [Fact]
