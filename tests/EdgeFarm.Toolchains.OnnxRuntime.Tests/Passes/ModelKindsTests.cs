@@ -271,6 +271,7 @@ public sealed class ModelKindsTests : IDisposable
         if (all)
         {
             model.Graph.Input.Add(Value("w", DataType.Float, Rows, Columns));
+            model.Graph.Input.Add(Value("b", DataType.Float, Columns));
         }
 
         foreach (var pass in (string[])["OnnxDynamicQuantization", "OnnxMatMulNBits", "OnnxStaticQuantization"])
