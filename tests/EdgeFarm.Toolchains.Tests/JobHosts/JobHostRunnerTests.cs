@@ -51,7 +51,7 @@ public sealed class JobHostRunnerTests : IDisposable
         Assert.Equal<string>(["cpu", "gpu:0", "gpu:1"], run.Probe.Runtime!.Devices);
         Assert.Equal(["gpu:0", "gpu:1"], run.Probe.Devices.Select(d => d.Id));
         Assert.All(run.Probe.Devices, d => Assert.Equal(PropertyValue.Of("test"), d.Properties["gpu.vendor"]));
-        Assert.Equal([new UnprovenDevice("gpu:0", "Nothing to do."), new UnprovenDevice("gpu:1", "Update the driver.")], run.Probe.Unproven);
+        Assert.Equal<UnprovenDevice>([new UnprovenDevice("gpu:0", "Nothing to do."), new UnprovenDevice("gpu:1", "Update the driver.")], run.Probe.Unproven);
     }
 
     [Fact]
