@@ -36,10 +36,12 @@ internal sealed record SearchResult(
 /// <param name="judge">Knows the source's outputs.</param>
 /// <param name="settings">How sessions are made.</param>
 /// <param name="calibration">Samples for the candidates' passes; null for random ones.</param>
+/// <param name="dims">Declared shapes of inputs, for those random samples.</param>
 /// <param name="limits">What may be spent.</param>
 /// <param name="context">Threads, log, cancellation.</param>
 internal sealed class AutoOptSearch(
-    string sourcePath, string folder, AutoOptProblem problem, FormJudge judge, OrtSettings settings, CalibrationData? calibration, SearchLimits limits, PassContext context)
+    string sourcePath, string folder, AutoOptProblem problem, FormJudge judge, OrtSettings settings, CalibrationData? calibration,
+    IReadOnlyDictionary<string, long[]> dims, SearchLimits limits, PassContext context)
 {
     // Few rounds tell who is out of the question, more who is ahead, the last ones decide. A busy machine takes the whole time that it is given.
     private const int FirstRounds = 9, MoreRounds = 24, LastRounds = 30;
@@ -130,7 +132,7 @@ internal sealed class AutoOptSearch(
         var path = Path.Combine(folder, $"form-{_made.Count}-{_trials.Count}.onnx");
         context.Log($"making {candidate.Name}: {candidate.Recipe}");
         var outcome = OnnxOptimizer.Run(
-            new OnnxOptimizeRequest(sourcePath, path, candidate.Steps) { Calibration = calibration, Threads = context.Threads, Provider = settings.Provider }, context.Log, context.Cancellation);
+            new OnnxOptimizeRequest(sourcePath, path, candidate.Steps) { Calibration = calibration, Dims = dims, Threads = context.Threads, Provider = settings.Provider }, context.Log, context.Cancellation);
         context.Cancellation.ThrowIfCancellationRequested();
         if (!outcome.IsOk)
         {

@@ -72,7 +72,7 @@ public sealed class OnnxAutoOpt : OnnxPass
             var problem = new AutoOptProblem(
                 GraphTraits.Of(model, profile), ProcessorTraits.Detect(ExecutionProviders.Short(provider) == "cpu"), goal, arguments.Names("precisions").ToHashSet(StringComparer.Ordinal), arguments.Integer("max_samples"));
             var limits = new SearchLimits(arguments.Integer("max_forms"), TimeSpan.FromSeconds(arguments.Number("max_seconds")));
-            var search = new AutoOptSearch(path, folder.FullName, problem, judge, settings, calibration, limits, context);
+            var search = new AutoOptSearch(path, folder.FullName, problem, judge, settings, calibration, Dims(arguments, context), limits, context);
             var found = search.Run();
             context.Log($"chosen: {found.Choice.Trial.Candidate.Name}: {found.Choice.Reason}");
             var report = AutoOptReport.Of(Type, arguments, problem, judge, found, context.Calibration);
@@ -127,7 +127,7 @@ public sealed class OnnxAutoOpt : OnnxPass
         var wanted = arguments.Integer("judged_samples");
         if (context.Calibration is not { } data)
         {
-            var shapes = ModelInputs.Shapes(source, arguments.Text("dims") is { Length: > 0 } dims ? Dims(dims) : context.Dims);
+            var shapes = ModelInputs.Shapes(source, Dims(arguments, context));
             return (FormJudge.Capture(source, SampleSource.Seeded(source, shapes, JudgedSeed, Math.Min(wanted, SyntheticSamples)), null, context.Cancellation), null);
         }
 
@@ -136,6 +136,9 @@ public sealed class OnnxAutoOpt : OnnxPass
         var own = labels is null ? null : judged.Rows.Where(r => r < labels.Length).Select(r => labels[r]).ToArray();
         return (FormJudge.Capture(source, SampleSource.From(source, judged, 0), own, context.Cancellation), new CalibrationData(calibrating, data.Synthetic));
     }
+
+    private IReadOnlyDictionary<string, long[]> Dims(PassArguments arguments, PassContext context) =>
+        arguments.Text("dims") is { Length: > 0 } dims ? Dims(dims) : context.Dims;
 
     private Dictionary<string, long[]> Dims(string text)
     {
