@@ -33,13 +33,15 @@ public sealed class LlamaCppEngine : IToolchainEngine
 
         var info = probe.Value;
         var identity = Identity(info);
+        var devices = Computing(info).ToList();
+        var accelerators = devices.Where(device => device.Kind != LlamaDeviceKind.Cpu).ToList();
         return new EngineProbe(
             new ToolchainInfo(identity, [.. LlamaCppDescriptor.Value.Passes.Select(pass => pass.Type), .. LlamaCppDescriptor.Value.Preparations.Select(preparation => preparation.Operation)]),
-            new RuntimeInfo(identity, info.Variant, info.Digest.Hex, [FormatNames.Gguf], [.. Computing(info).Select(device => device.FarmId)]),
-            [.. Computing(info).Where(device => device.Kind != LlamaDeviceKind.Cpu).Select(ToDevice)],
+            new RuntimeInfo(identity, info.Variant, info.Digest.Hex, [FormatNames.Gguf], [.. devices.Select(device => device.FarmId)]),
+            [.. accelerators.Select(ToDevice)],
             [$"llama.cpp {info.Version} ({info.Commit}), CPU variant {info.Variant}, features {string.Join(" ", info.Features)}, from {info.Directory}", .. LlamaAccelerators.Notes(info)])
         {
-            Unproven = [.. Computing(info).Where(device => device.Kind != LlamaDeviceKind.Cpu).Select(device => new UnprovenDevice(device.FarmId, LlamaAccelerators.Advice(info, device)))],
+            Unproven = [.. accelerators.Select(device => new UnprovenDevice(device.FarmId, LlamaAccelerators.Advice(info, device)))],
         };
     }
 

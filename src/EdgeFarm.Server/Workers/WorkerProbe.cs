@@ -49,7 +49,7 @@ public static class WorkerProbe
             var probe = run.Probe;
             foreach (var device in probe?.Unproven ?? [])
             {
-                if (await ProveAsync(engine, device, host, hosts, scratch, cancellationToken) is { } failure)
+                if (await ProveAsync(engine, device, host, hosts, identity.ScratchDirectory, cancellationToken) is { } failure)
                 {
                     probe = Without(probe!, device, failure);
                 }
@@ -62,15 +62,16 @@ public static class WorkerProbe
     }
 
     private static async Task<Failure?> ProveAsync(
-        string engine, UnprovenDevice device, HostReport host, JobHostRunner hosts, ScratchSpace scratch, CancellationToken cancellationToken)
+        string engine, UnprovenDevice device, HostReport host, JobHostRunner hosts, string scratchDirectory, CancellationToken cancellationToken)
     {
+        using var scratch = ScratchSpace.Create(scratchDirectory);
         var job = new JobHostJob
         {
             Kind = JobKind.Benchmark,
             Operation = UnprovenDevice.Proof,
             Parameters = ImmutableSortedDictionary<string, string>.Empty,
             Inputs = ImmutableSortedDictionary<string, InputFile>.Empty,
-            OutputDirectory = Directory.CreateDirectory(Path.Combine(scratch.Work, $"proof-{Guid.NewGuid():n}")).FullName,
+            OutputDirectory = scratch.Output,
             DeviceId = device.Id,
             AutoThreads = host.AutoThreads,
         };

@@ -106,10 +106,11 @@ internal sealed partial record LlamaLibraryFiles(string Directory, string Llama,
     }
 
     // .NET tells how to look for the reason first, then what the loader said of each path that it tried.
-    internal static string Reason(string message, string file) =>
-        message.Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) is var lines
-        && lines.FirstOrDefault(line => line.Contains("cannot open shared object file", StringComparison.Ordinal) && !line.StartsWith(file, StringComparison.Ordinal))
-            is { } missing ? missing : lines[0];
+    internal static string Reason(string message, string file)
+    {
+        var lines = message.Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+        return lines.FirstOrDefault(line => line.Contains("cannot open shared object file", StringComparison.Ordinal) && !line.StartsWith(file, StringComparison.Ordinal)) ?? lines[0];
+    }
 
     /// <summary>SHA-256 over the digests of the three libraries, which are what decides results beside the CPU variant.</summary>
     public Digest ComputeDigest()

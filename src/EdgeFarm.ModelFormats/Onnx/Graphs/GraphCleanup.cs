@@ -7,7 +7,7 @@ public static class GraphCleanup
 {
     /// <summary>
     /// Turns Constant nodes of the main graph into initializers, so that weights look the same whatever exported them. Text and sparse
-    /// constants stay nodes.
+    /// constants stay nodes. Initializers that are meant as constants leave the inputs first (<see cref="DropInitializersFromInputs"/>).
     /// </summary>
     /// <returns>Constants moved.</returns>
     public static int ConstantsToInitializers(OnnxModel model)

@@ -48,7 +48,6 @@ public sealed class OnnxDynamicQuantization : OnnxPass
             notes.Add($"{moved} Constant nodes became initializers");
         }
 
-        GraphCleanup.DropInitializersFromInputs(model);
         var before = model.Opset;
         if (OpsetUpgrade.Raise(model, NeededOpset) is { Failure: { } failure })
         {

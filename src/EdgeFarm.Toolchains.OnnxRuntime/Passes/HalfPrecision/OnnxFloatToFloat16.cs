@@ -48,7 +48,6 @@ public sealed class OnnxFloatToFloat16 : OnnxPass
         }
 
         GraphCleanup.ConstantsToInitializers(model);
-        GraphCleanup.DropInitializersFromInputs(model);
         // Before weights are noted for the proof: what nothing reads is not in the result.
         GraphCleanup.RemoveDead(model);
         var half = arguments.Text("dtype") == "float16" ? DataType.Float16 : DataType.Bfloat16;

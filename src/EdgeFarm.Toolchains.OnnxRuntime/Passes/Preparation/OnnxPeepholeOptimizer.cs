@@ -36,7 +36,6 @@ public sealed class OnnxPeepholeOptimizer : OnnxPass
         var before = model.Graph.Node.GroupBy(n => n.OpType).ToDictionary(g => g.Key, g => g.Count(), StringComparer.Ordinal);
         var (nodes, opset) = (model.Graph.Node.Count, model.Opset);
         GraphCleanup.ConstantsToInitializers(model);
-        GraphCleanup.DropInitializersFromInputs(model);
         var inputs = FixedInputs.Apply(model, arguments.Names("fixed_inputs"));
         if (arguments.Integer("opset") is var wanted and > 0 && OpsetUpgrade.Raise(model, wanted) is { Failure: { } failure })
         {

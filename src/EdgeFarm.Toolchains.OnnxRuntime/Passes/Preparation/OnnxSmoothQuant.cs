@@ -38,7 +38,6 @@ public sealed class OnnxSmoothQuant : OnnxPass
     protected override PassReport Run(OnnxModel model, PassArguments arguments, PassContext context)
     {
         GraphCleanup.ConstantsToInitializers(model);
-        GraphCleanup.DropInitializersFromInputs(model);
         var filter = new NodeFilter(["MatMul", "Gemm"], arguments.Names("nodes_to_quantize"), arguments.Names("nodes_to_exclude"));
         var graph = new OnnxGraph(model);
         var skipped = new List<SkippedOp>();

@@ -40,7 +40,6 @@ public sealed class QnnPreparation : OnnxPass
     {
         var before = model.Graph.Node.Count;
         GraphCleanup.ConstantsToInitializers(model);
-        GraphCleanup.DropInitializersFromInputs(model);
         if (OpsetUpgrade.Raise(model, NeededOpset) is { Failure: { } failure })
         {
             throw new FailureException(failure);

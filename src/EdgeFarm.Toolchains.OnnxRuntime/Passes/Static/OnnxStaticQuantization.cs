@@ -111,7 +111,6 @@ public sealed class OnnxStaticQuantization : OnnxPass
             notes.Add($"{moved} Constant nodes became initializers");
         }
 
-        GraphCleanup.DropInitializersFromInputs(model);
         var before = model.Opset;
         var types = options.Overrides.Select(o => o.Type).Append(options.ActivationType).Append(options.WeightType);
         var wide = types.Any(t => t is DataType.Int16 or DataType.Uint16 or DataType.Int4);

@@ -52,7 +52,6 @@ public sealed class OnnxMatMulNBits : OnnxPass
             notes.Add($"{moved} Constant nodes became initializers");
         }
 
-        GraphCleanup.DropInitializersFromInputs(model);
         var types = arguments.Names("op_types_to_quantize");
         if (arguments.Integer("bits") == 2 && types.Contains("Gather"))
         {
